@@ -264,6 +264,7 @@ def _detached_copy(atoms: Atoms) -> Atoms:
 
 
 def _as_index(index: int | slice | Sequence[int] | np.ndarray | torch.Tensor) -> int | slice | torch.Tensor:
-    if isinstance(index, (int, slice)):
+    if isinstance(index, (int, slice, torch.Tensor)):
         return index
-    return torch.as_tensor(np.asarray(index) if not isinstance(index, torch.Tensor) else index)
+    index = np.asarray(index)
+    return torch.from_numpy(index if index.size else index.astype(np.int64))

@@ -201,7 +201,7 @@ def _adjoint_body(gradient, first, second, shifts, structure_index, n_structures
 
 
 def _vectors_derivative(inputs, gradients):
-    positions, cells, *topology = inputs
+    _, cells, *topology = inputs
     return (*pair_vectors_adjoint(gradients[0], *topology, cells.shape[0]), None, None, None, None)
 
 
