@@ -71,7 +71,7 @@ class ShiftedCosine:
     def __call__(self, distances: torch.Tensor) -> torch.Tensor:
         """Factors of the distances (any shape, Angstrom), same shape and dtype; differentiable."""
         t = (distances - (self.cutoff - self.width)) / self.width
-        return _switch(t, distances < self.cutoff, 0.5 * (1 + torch.cos(math.pi * t)))
+        return _switch(t, distances < self.cutoff, torch.cos(math.pi / 2 * t) ** 2)
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,9 @@ class SmoothPolynomial:
     def __call__(self, distances: torch.Tensor) -> torch.Tensor:
         """Factors of the distances (any shape, Angstrom), same shape and dtype; differentiable."""
         t = (distances - (self.cutoff - self.width)) / self.width
-        if self.smoothness == 2:
-            falling = 1 - t**3 * (10 - t * (15 - 6 * t))
-        else:
-            falling = 1 - t**4 * (35 - t * (84 - t * (70 - 20 * t)))
-        return _switch(t, distances < self.cutoff, falling)
+        u = torch.where(t < 0.5, t, 1 - t)  # by symmetry, from the nearer end: nothing cancels
+        rising = u**3 * (10 - u * (15 - 6 * u)) if self.smoothness == 2 else u**4 * (35 - u * (84 - u * (70 - 20 * u)))
+        return _switch(t, distances < self.cutoff, torch.where(t < 0.5, 1 - rising, rising))
 
 
 @dataclass(frozen=True)

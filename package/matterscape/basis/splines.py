@@ -1,8 +1,8 @@
 """Many functions of one distance as one table of quintic polynomials."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import factorial
 
 import numba
 import numpy as np
@@ -10,7 +10,6 @@ import torch
 from scipy.interpolate import make_interp_spline
 
 _FIRST_INTERVALS = 12
-_GROWTH = 1.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +88,9 @@ class Spline:
                     f"tolerance {tolerance:.1e} is not reached with max_intervals {max_intervals}: the relative error "
                     f"is {error / scale:.1e}; accepted are smooth functions, a larger tolerance or more intervals"
                 )
-            intervals = min(int(np.ceil(_GROWTH * intervals)), max_intervals)
+            # the error falls with the sixth power of the step, once the features are resolved
+            growth = (error / (tolerance * scale)) ** (1 / 6)
+            intervals = min(math.ceil(intervals * min(max(growth, 1.05), 2.0)), max_intervals)
         coarse = cls(coefficients, float(upper))
         fine = make_interp_spline(grid, values, k=5)  # its derivative is about 4**5 times more accurate
         derivative_error = np.abs(coarse.derivative(grid) - fine(grid, nu=1)).max(initial=0.0)
@@ -134,7 +135,7 @@ class Spline:
         t = (position - interval)[:, None]
         result = np.zeros((len(distances), self.n_functions))
         for k in range(5, order - 1, -1):
-            result = result * t + factorial(k) / factorial(k - order) * self.coefficients[interval, k]
+            result = result * t + math.factorial(k) / math.factorial(k - order) * self.coefficients[interval, k]
         return result * self.inverse_step**order
 
     def __call__(self, distances: torch.Tensor) -> torch.Tensor:
@@ -175,7 +176,7 @@ def _clamped_interpolant(grid: np.ndarray, values: np.ndarray) -> np.ndarray:
     ends = [[(order, fine(end, nu=order)) for order in (1, 2)] for end in (knots[0], knots[-1])]
     interpolant = make_interp_spline(knots, values[::4], k=5, bc_type=tuple(ends))
     step = knots[1] - knots[0]
-    taylor = [interpolant(knots[:-1], nu=k) * (step**k / factorial(k)) for k in range(6)]
+    taylor = [interpolant(knots[:-1], nu=k) * (step**k / math.factorial(k)) for k in range(6)]
     return np.ascontiguousarray(np.stack(taylor, axis=1))
 
 
