@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from matterscape.uq import Rigidity, gram, local_prediction_rigidity
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import DotProduct
+
+from matterscape.uq import Rigidity, gram, local_prediction_rigidity
 
 pytestmark = pytest.mark.peers
 

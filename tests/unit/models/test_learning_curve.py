@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from matterscape.models import RidgeModel, learning_curve
 
 pytestmark = pytest.mark.unit

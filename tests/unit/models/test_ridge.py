@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
+
 from matterscape.models import RidgeModel
 from matterscape.uq import Rigidity, gram
-from sklearn.linear_model import Ridge
 
 pytestmark = pytest.mark.unit
 

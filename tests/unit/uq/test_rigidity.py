@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from matterscape.uq import Rigidity, gram, local_prediction_rigidity, variance_scale
 
 pytestmark = pytest.mark.unit
