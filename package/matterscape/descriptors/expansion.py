@@ -89,7 +89,7 @@ class SphericalExpansion:
         self.radial_scaling = radial_scaling
         self.species_channels = _checked_channels(species_channels, len(self.species))
         self.spline = radial_integrals(self.radial_basis, self.max_angular, self.smearing)
-        self._centre = torch.as_tensor(centre_overlap(self.radial_basis, self.smearing)) / math.sqrt(4 * math.pi)
+        self._centre = torch.as_tensor(centre_overlap(self.radial_basis, self.smearing))
         self._table = torch.as_tensor(self.spline.coefficients)
         self._number_to_channel = torch.full((MAX_ATOMIC_NUMBER + 1,), -1)
         self._number_to_channel[list(self.species)] = torch.arange(len(self.species))
