@@ -60,6 +60,6 @@ chromium:
 	@echo "Setting up .venv for 'make $*' (minutes the first time, nothing once it is there)."
 	@$(PIP) install --constraint binder/constraints.txt hatchling && \
 		$(PIP) install --constraint binder/constraints.txt --no-build-isolation --editable ".[$(extras-$*)]" || { \
-		echo "The packages could not be installed; this step needs the package index, so try again when online." >&2; exit 1; }
+		echo "The packages could not be installed. This step needs the package index: try again when online." >&2; exit 1; }
 	@install -D -m 644 binder/overrides.json .venv/share/jupyter/lab/settings/overrides.json
 	@touch $@
