@@ -1,4 +1,4 @@
-"""The house rules that a reader relies on: imports point downwards, nothing heavy loads early, docstrings everywhere."""
+"""The house rules: imports point downwards, nothing heavy loads early, everything public is documented."""
 
 import ast
 import subprocess
