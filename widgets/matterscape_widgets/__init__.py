@@ -3,8 +3,25 @@
 Every widget takes plain numpy arrays and ASE frames and works in any notebook.
 """
 
+from .check import Check, CheckResult, Checks, Invariance, Limit
+from .curve import Curve, Series
 from .live_map import LiveMap
+from .run import Run
 from .structure_pane import StructurePane, link
 from .study import Readout, Study
 
-__all__ = ["LiveMap", "Readout", "StructurePane", "Study", "link"]
+__all__ = [
+    "Check",
+    "CheckResult",
+    "Checks",
+    "Curve",
+    "Invariance",
+    "Limit",
+    "LiveMap",
+    "Readout",
+    "Run",
+    "Series",
+    "StructurePane",
+    "Study",
+    "link",
+]

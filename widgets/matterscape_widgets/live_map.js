@@ -86,7 +86,7 @@ function render({ model, el }) {
     return colourRange[0] <= colourRange[1] ? { label, range: colourRange } : null;
   };
   const axes = () => [{ range: view.x, label: model.get("x_label") }, { range: view.y, label: model.get("y_label") }];
-  const basicRadius = () => Math.max(1.6, Math.min(5, 3.4 * (2000 / Math.max(1, count)) ** 0.25));
+  const basicRadius = () => Math.max(1.6, Math.min(5, 3.1 * (2000 / Math.max(1, count)) ** 0.25));
   const radius = (i) => {
     if (!size.length) return basicRadius();
     const t = sizeRange[1] > sizeRange[0] ? (size[i] - sizeRange[0]) / (sizeRange[1] - sizeRange[0]) : 0.5;
@@ -108,10 +108,9 @@ function render({ model, el }) {
     ctx.save();
     ctx.beginPath(); ctx.rect(plot.box.left, plot.box.top, plot.box.width, plot.box.height); ctx.clip();
     const alpha = count > MANY ? 0.75 : 0.92, selected = model.get("selected");
-    // The others step back behind a selection; a single clicked point has its ring and leaves them as they are.
-    const backed = selected.length > 1 || (selected.length === 1 && selected[0] !== model.get("active"));
-    if (backed) drawPoints(ctx, theme, 0, 0.2);
-    drawPoints(ctx, theme, backed ? 1 : null, alpha);
+    const many = selected.length > 1; // the others step back behind a selection of several
+    if (many) drawPoints(ctx, theme, 0, 0.2);
+    drawPoints(ctx, theme, many ? 1 : null, alpha);
     ctx.restore();
     drawAxes(ctx, theme, plot, ax, ay);
     if (barKey) drawKey(ctx, theme, plot, barKey);
@@ -124,7 +123,7 @@ function render({ model, el }) {
     const palette = (k) => k === -2 ? categoryCss(0, theme) : k === -1 ? theme.missing : categorical ? categoryCss(k, theme) : SEQUENTIAL_CSS[k];
     const outline = count <= MANY, squares = count > 20000;
     ctx.globalAlpha = alpha;
-    ctx.lineWidth = 0.7;
+    ctx.lineWidth = 0.5;
     ctx.strokeStyle = theme.paper;
     let current = null;
     const flush = () => { if (current !== null) { ctx.fill(); if (outline) ctx.stroke(); } };
@@ -147,6 +146,8 @@ function render({ model, el }) {
     ctx.save();
     ctx.beginPath(); ctx.rect(box.left, box.top, box.width, box.height); ctx.clip();
     if (hovered !== null && hovered !== active) ring(ctx, hovered, theme.ink, 1.5, 2.5);
+    const selected = model.get("selected");
+    if (selected.length === 1 && selected[0] !== active && placed(selected[0])) ring(ctx, selected[0], theme.ink, 1.5, 2.5);
     if (active !== null && active < count && placed(active)) {
       ring(ctx, active, theme.paper, 5, 4);
       ring(ctx, active, theme.accent, 2.5, 4);

@@ -13,6 +13,7 @@ import traitlets
 
 from .live_map import LiveMap
 
+
 class StructurePane(ipywidgets.VBox):
     """Shows one structure out of many, or one atomic environment, in chemiscope.
 
@@ -203,6 +204,7 @@ class StructurePane(ipywidgets.VBox):
         atomic = self.environments is not None
         settings = {
             "target": "atom" if atomic else "structure",
+            "pinned": [self._sorted_environments().index((self.structure, self.atom)) if atomic else self.structure],
             "structure": [{"unitCell": bool(periodic), "keepOrientation": False}],
         }
         environments = [(s, a, self.cutoff) for s, a in self._sorted_environments()] if atomic else None
@@ -221,7 +223,6 @@ class StructurePane(ipywidgets.VBox):
 
     def _place(self, widget: chemiscope.widget.ChemiscopeWidgetBase) -> None:
         old, self._widget = self._widget, widget
-        widget.selected_ids = self._selection()
         widget.observe(self._follow, "selected_ids")
         self._box.children = (widget,)
         if old is not None:
