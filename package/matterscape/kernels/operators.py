@@ -104,9 +104,7 @@ class Operator:
         return self._operator
 
     def _on_cpu(self, *arguments: Any) -> Any:
-        converted = [
-            np.ascontiguousarray(a.detach().numpy()) if isinstance(a, torch.Tensor) else a for a in arguments
-        ]
+        converted = [np.ascontiguousarray(a.detach().numpy()) if isinstance(a, torch.Tensor) else a for a in arguments]
         key = tuple((a.dtype.char, a.ndim) if isinstance(a, np.ndarray) else type(a) for a in converted)
         with _launch:
             numba.set_num_threads(get_threads())  # a setting of the calling thread
