@@ -8,8 +8,8 @@ from pathlib import Path
 
 import platformdirs
 
-from matterscape.datasets.progress import progress
 from matterscape.datasets.registry import Dataset, describe
+from matterscape.progress import progress
 
 TIMEOUT_S = 30
 
@@ -90,7 +90,8 @@ def _download(row: Dataset, target: Path, damaged: str | None) -> None:
     import pooch
     import requests
 
-    bar = progress(total=row.bytes, desc=row.file, unit="B", unit_scale=True)
+    bar = progress((), row.file, total=row.bytes)
+    bar.unit, bar.unit_scale = "B", True
     transfer = pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT_S)
 
     def download_and_verify(url: str, temporary: str, _) -> None:

@@ -16,12 +16,11 @@ from ase import Atoms
 from ase.io import iread
 from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, open_with_compression, string2index
 
-from matterscape.datasets.progress import progress
 from matterscape.datasets.unify import unify
 from matterscape.datasets.xyz import StructureFileError, count_frames, read_frames
+from matterscape.progress import progress
 
 FORMATS = "extended XYZ, CIF, POSCAR, ASE trajectory, PDB, LAMMPS data, CASTEP, Quantum ESPRESSO, FHI-aims, CP2K, ..."
-_BAR_FROM_FRAMES = 500  # reading fewer takes no time that is worth a progress bar
 
 
 class MixedPropertiesWarning(UserWarning):
@@ -186,12 +185,8 @@ def _read_xyz(path: Path, name: str, wanted: int | slice, _: str) -> list[Atoms]
         chosen = _select(wanted, total)
         members = frozenset(chosen)
         handle.seek(0)
-        bar = progress(total=len(members), desc=f"reading {name}", unit=" structures", leave=False)
-        found = {}
-        with bar:
-            for number, atoms in read_frames(handle, name, members):
-                found[number] = _tidy(atoms, f"{name}: frame {number}")
-                bar.update()
+        frames = progress(read_frames(handle, name, members), f"reading {name}", total=len(members))
+        found = {number: _tidy(atoms, f"{name}: frame {number}") for number, atoms in frames}
     return [found[number] for number in chosen]
 
 
@@ -216,7 +211,7 @@ def _read_other(path: Path, name: str, wanted: int | slice, file_format: str) ->
         stream = iread(
             str(path.resolve()), index=None if single else wanted, format=file_format, do_not_split_by_at_sign=True
         )
-        for atoms in progress(stream, desc=f"reading {name}", unit=" structures", leave=False):
+        for atoms in progress(stream, f"reading {name}"):
             frames.append(_tidy(atoms, f"{name}: frame {len(frames)}"))
     except StructureFileError:
         raise

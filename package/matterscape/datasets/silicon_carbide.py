@@ -13,7 +13,7 @@ from ase.build import bulk
 from ase.calculators.tersoff import Tersoff, TersoffParameters
 
 from matterscape.datasets.packing import spread_points
-from matterscape.datasets.progress import progress
+from matterscape.progress import progress
 
 # A (eV), B (eV), lambda1 (1/Å), lambda2 (1/Å), beta, n, c, d, h, and the radii (Å) between which the bond fades.
 _TERSOFF = {
@@ -132,7 +132,7 @@ def labelled_structures(n: int = 216, seed: int | np.random.Generator = 0) -> li
     generator = np.random.default_rng(seed)
     crystals, compositions, calculator = _unit_phases(), list(_BOND), tersoff_calculator()
     structures = []
-    for i in progress(range(n), desc="labelled structures", unit=" structures", leave=False):
+    for i in progress(range(n), "labelled structures"):
         phase, composition = PHASES[i % len(PHASES)], compositions[i // len(PHASES) % len(compositions)]
         bond = _BOND[composition] * generator.uniform(0.94, 1.06)
         if phase == _LIQUID:
