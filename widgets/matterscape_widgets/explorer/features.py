@@ -9,8 +9,6 @@ from ase import Atoms
 
 from matterscape.structures import Structures
 
-from .species import MAX_SPECIES, N_CHANNELS, species_channels
-
 MAX_POINTS = 10_000
 MEMORY_BUDGET = 300e6  # bytes of features
 DOUBLE_BELOW = 50e6  # bytes; smaller features are kept in double precision
@@ -145,12 +143,13 @@ def make_descriptor(frames: list[Atoms], **parameters):
         The descriptor and a sentence on its pseudo-species, empty without them.
     """
     from matterscape.descriptors import PowerSpectrum
+    from matterscape.maps.hyperparameters import MAX_SPECIES, PSEUDO_SPECIES, pseudo_species
 
-    species = np.unique(np.concatenate([atoms.numbers for atoms in frames])).tolist()
+    species = tuple(np.unique(np.concatenate([atoms.numbers for atoms in frames])).tolist())
     if len(species) <= MAX_SPECIES:
         return PowerSpectrum(species, normalise=True, **parameters), ""
-    channels, kept = species_channels(species)
-    remark = f"{len(species)} elements share {N_CHANNELS} pseudo-species ({100 * kept:.0f} % of their similarities kept)"
+    channels = pseudo_species(species, PSEUDO_SPECIES)
+    remark = f"{len(species)} elements share {PSEUDO_SPECIES} pseudo-species, by their places in the periodic table"
     return PowerSpectrum(species, normalise=True, species_channels=channels, **parameters), remark
 
 

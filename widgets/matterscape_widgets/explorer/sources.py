@@ -10,7 +10,7 @@ from ase import Atoms
 from matterscape import datasets
 
 GENERATED = "generated"
-GENERATED_SIZE = 216
+GENERATED_SIZE = 135
 PREFERRED = ("li3ps4-dft-test", "mad-sample")
 TITLES = {
     GENERATED: "generated: silicon and carbon",
