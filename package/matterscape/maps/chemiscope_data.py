@@ -66,7 +66,9 @@ class MapResult:
                     f"property {name!r} must have one value for each of {n_samples} samples, got {values.values.shape}"
                 )
         if self.colour is not None and self.colour not in self.properties:
-            raise ValueError(f"colour must be one of {', '.join(self.properties) or 'no property'}, got {self.colour!r}")
+            raise ValueError(
+                f"colour must be one of {', '.join(self.properties) or 'no property'}, got {self.colour!r}"
+            )
 
     @property
     def level(self) -> str:

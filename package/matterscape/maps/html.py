@@ -3,6 +3,7 @@
 import base64
 import gzip
 from html import escape
+from importlib.metadata import distribution
 from importlib.resources import files
 
 _PAGE = """<!DOCTYPE html>
@@ -41,7 +42,8 @@ html, body {{ margin: 0; height: 100%; background: #fff; color: #222; font-famil
     const text = await new Response(stream).text();
     // Python writes NaN, which JSON does not know: "value unknown" for the viewer
     const mark = "\\u0000NaN";
-    const quoted = text.replace(/"(?:[^"\\\\]|\\\\.)*"|\\bNaN\\b/g, (token) => (token === "NaN" ? '"\\\\u0000NaN"' : token));
+    const tokens = /"(?:[^"\\\\]|\\\\.)*"|\\bNaN\\b/g;
+    const quoted = text.replace(tokens, (token) => (token === "NaN" ? '"\\\\u0000NaN"' : token));
     const dataset = JSON.parse(quoted, (key, value) => (value === mark ? NaN : value));
     const warnings = new Chemiscope.Warnings();
     warnings.addHandler((warning) => console.warn(warning));
@@ -83,7 +85,10 @@ def standalone_page(dataset: str, *, title: str) -> str:
         viewer = (package / "sphinx" / "static" / "chemiscope.min.js").read_text(encoding="utf-8")
         licences = (package / "static" / "chemiscope-widget.mjs.LICENSE.txt").read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise RuntimeError(f"the installed chemiscope lacks {error.filename}, install chemiscope 1.1 or later") from None
+        raise RuntimeError(
+            f"the installed chemiscope lacks {error.filename}, install chemiscope 1.1 or later"
+        ) from None
+    licences = (distribution("chemiscope").read_text("licenses/LICENSE") or "") + "\n" + licences
     return _PAGE.format(
         title=escape(title),
         viewer=_inside_script(viewer),
