@@ -60,6 +60,7 @@ chromium:
 	@echo "Setting up .venv for 'make $*' (minutes the first time, nothing once it is there)."
 	@$(PIP) install --constraint binder/constraints.txt hatchling && \
 		$(PIP) install --constraint binder/constraints.txt --no-build-isolation --editable ".[$(extras-$*)]" || { \
-		echo "The packages could not be installed (see above). If the index was out of reach, try again when online." >&2; exit 1; }
+		echo "The packages could not be installed; if the package index is out of reach, try again when online." >&2; \
+		exit 1; }
 	@install -D -m 644 binder/overrides.json .venv/share/jupyter/lab/settings/overrides.json
 	@touch $@
