@@ -1,4 +1,4 @@
-"""Every benchmark task beside its peer in one run; ``make bench`` or ``pytest -m benchmarks``. Nothing timed is asserted."""
+"""Every benchmark task beside its peer in one run (``pytest -m benchmarks``); nothing timed is asserted."""
 
 import json
 

@@ -166,9 +166,7 @@ for _system, (_what, _full, _small) in _SYSTEMS.items():
         ("forces", _forces, "power spectrum, linear energy and forces"),
     ):
         _name = f"{_kind}-{_system}"
-        TASKS[_name] = Task(
-            _name, f"{_text}, {_what}", "featomic", functools.partial(_make, _system), _full, _small
-        )
+        TASKS[_name] = Task(_name, f"{_text}, {_what}", "featomic", functools.partial(_make, _system), _full, _small)
 for _l in (6, 8, 10, 12):
     _name = f"harmonics-{_l}"
     TASKS[_name] = Task(

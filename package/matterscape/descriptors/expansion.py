@@ -80,16 +80,17 @@ class SphericalExpansion:
             raise ValueError(f"centre_weight is {centre_weight!r}; accepted is a finite number")
         self.centre_weight = float(centre_weight)
         self.radial_basis = radial_basis or GaussianTypeOrbitals(self.max_radial, self.cutoff)
-        if (self.radial_basis.max_radial, self.radial_basis.cutoff) != (self.max_radial, self.cutoff):
+        basis = self.radial_basis
+        if (basis.max_radial, basis.cutoff) != (self.max_radial, self.cutoff):
             raise ValueError(
-                f"radial_basis has max_radial {self.radial_basis.max_radial} and cutoff {self.radial_basis.cutoff:g} Å; "
+                f"radial_basis has max_radial {basis.max_radial} and cutoff {basis.cutoff:g} Å; "
                 f"here they are {self.max_radial} and {self.cutoff:g} Å"
             )
         self.cutoff_function = cutoff_function or ShiftedCosine(self.cutoff, min(0.5, self.cutoff))
         self.radial_scaling = radial_scaling
         self.species_channels = _checked_channels(species_channels, len(self.species))
         self.spline = radial_integrals(self.radial_basis, self.max_angular, self.smearing)
-        self._centre = torch.as_tensor(centre_overlap(self.radial_basis, self.smearing)) / math.sqrt(4 * math.pi)
+        self._centre = torch.as_tensor(centre_overlap(self.radial_basis, self.smearing))
         self._table = torch.as_tensor(self.spline.coefficients)
         self._number_to_channel = torch.full((MAX_ATOMIC_NUMBER + 1,), -1)
         self._number_to_channel[list(self.species)] = torch.arange(len(self.species))
@@ -169,9 +170,10 @@ class SphericalExpansion:
         index = self._number_to_channel.to(structures.species.device)[structures.species]
         if bool((index < 0).any()):
             atom = int((index < 0).nonzero()[0])
+            number, structure = int(structures.species[atom]), int(structures.structure_index[atom])
             raise ValueError(
-                f"species {int(structures.species[atom])} of structure {int(structures.structure_index[atom])} is unknown "
-                f"to this descriptor; accepted are {list(self.species)}"
+                f"species {number} of structure {structure} is unknown to this descriptor; "
+                f"accepted are {list(self.species)}"
             )
         return index
 
@@ -233,7 +235,8 @@ def _checked_channels(channels: np.ndarray | torch.Tensor | None, n_species: int
     channels = torch.as_tensor(channels)
     if channels.ndim != 2 or channels.shape[0] != n_species or channels.shape[1] == 0:
         raise ValueError(
-            f"species_channels has shape {tuple(channels.shape)}; accepted is ({n_species}, n_channels), a row per species"
+            f"species_channels has shape {tuple(channels.shape)}; accepted is ({n_species}, n_channels), "
+            "a row per species"
         )
     if not bool(torch.isfinite(channels).all()):
         raise ValueError("species_channels has values that are not finite; accepted are finite weights")

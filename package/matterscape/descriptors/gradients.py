@@ -34,7 +34,9 @@ def forces(
         If the structures carry no gradients, or stresses are asked for without strain or without a cell.
     """
     if not structures.leaf_positions.requires_grad:
-        raise ValueError("structures carries no gradients; make it with structures.with_gradients() before the features")
+        raise ValueError(
+            "structures carries no gradients; make it with structures.with_gradients() before the features"
+        )
     inputs = [structures.leaf_positions]
     if stress:
         if structures.strain is None:

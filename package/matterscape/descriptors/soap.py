@@ -71,7 +71,9 @@ class _Invariants:
         """
         if pooling not in POOLINGS:
             raise ValueError(f"pooling is {pooling!r}; accepted are None, 'sum' and 'mean'")
-        differentiable = torch.is_grad_enabled() and (structures.positions.requires_grad or structures.cells.requires_grad)
+        differentiable = torch.is_grad_enabled() and (
+            structures.positions.requires_grad or structures.cells.requires_grad
+        )
         atoms_in_block = max(1, BLOCK_BYTES // (self.n_features * structures.positions.element_size()))
         if pooling is None or differentiable or structures.n_atoms <= atoms_in_block:
             return _pooled(self._normalised(self._features(self.expansion(structures))), structures, pooling)

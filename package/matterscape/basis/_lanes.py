@@ -1,0 +1,104 @@
+"""A numba type of eight numbers in one vector register, for device functions that treat eight pairs at once.
+
+LLVM often cannot vectorise loops over short rows, as it has to assume that rows overlap. Arithmetic on ``Lanes`` is
+vector arithmetic by construction. Inside compiled code: ``load(rows, i)`` reads row i of an array (n, 8),
+``store(rows, i, lanes)`` writes it; ``+ - *`` work between lanes, and between lanes and a number.
+"""
+
+import operator
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.extending import intrinsic, models, register_model
+from numba.core.imputils import lower_builtin
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+
+LANES = 8
+_FLAGS = ("contract", "reassoc", "nsz")  # fused multiply-add; nothing that trades accuracy or NaN
+
+
+class Lanes(types.Type):
+    """Type of eight numbers of one floating-point type."""
+
+    def __init__(self, scalar: types.Float):
+        self.scalar = scalar
+        super().__init__(name=f"Lanes({scalar})")
+
+
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager, lanes):
+        super().__init__(manager, lanes, ir.VectorType(manager.lookup(lanes.scalar).get_value_type(), LANES))
+
+
+def _define(symbol, instruction: str) -> None:
+    """Typing and lowering of one arithmetic operator."""
+
+    @infer_global(symbol)
+    class _Arithmetic(AbstractTemplate):
+        def generic(self, args, kws):
+            lanes = next((a for a in args if isinstance(a, Lanes)), None)
+            if lanes is None or not all(a == lanes or isinstance(a, types.Number) for a in args):
+                return None
+            return signature(lanes, *(a if a == lanes else lanes.scalar for a in args))
+
+    def lower(context, builder, sig, args):
+        vectors = [
+            value if isinstance(kind, Lanes) else _broadcast(builder, value) for kind, value in zip(sig.args, args)
+        ]
+        return getattr(builder, instruction)(*vectors, flags=_FLAGS)
+
+    for kinds in ((Lanes, Lanes), (Lanes, types.Float), (types.Float, Lanes)):
+        lower_builtin(symbol, *kinds)(lower)
+
+
+def _broadcast(builder, value):
+    vector = ir.VectorType(value.type, LANES)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
+
+
+for _symbol, _instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
+    _define(_symbol, _instruction)
+
+
+def _pointer(context, builder, array_type, array, row, vector):
+    """Address of a row of a contiguous array (n, 8)."""
+    data = cgutils.create_struct_proxy(array_type)(context, builder, value=array).data
+    offset = builder.mul(row, ir.Constant(row.type, LANES))
+    return builder.bitcast(builder.gep(data, [offset]), vector.as_pointer())
+
+
+def _is_rows(rows) -> bool:
+    return isinstance(rows, types.Array) and rows.ndim == 2 and rows.layout == "C" and isinstance(rows.dtype, types.Float)
+
+
+@intrinsic
+def load(typingctx, rows, row):
+    """Row ``row`` of a contiguous array (n, 8) as lanes."""
+    if not (_is_rows(rows) and isinstance(row, types.Integer)):
+        return None
+    lanes = Lanes(rows.dtype)
+
+    def lower(context, builder, sig, args):
+        vector = context.get_value_type(lanes)
+        value = builder.load(_pointer(context, builder, rows, args[0], args[1], vector))
+        value.align = rows.dtype.bitwidth // 8
+        return value
+
+    return lanes(rows, types.intp), lower
+
+
+@intrinsic
+def store(typingctx, rows, row, value):
+    """Write lanes to row ``row`` of a contiguous array (n, 8)."""
+    if not (_is_rows(rows) and isinstance(row, types.Integer) and value == Lanes(rows.dtype)):
+        return None
+
+    def lower(context, builder, sig, args):
+        instruction = builder.store(args[2], _pointer(context, builder, rows, args[0], args[1], args[2].type))
+        instruction.align = rows.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(rows, types.intp, value), lower
