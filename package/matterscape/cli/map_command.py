@@ -23,6 +23,7 @@ class Projection(StrEnum):
     """How features become two or three coordinates."""
 
     pca = "pca"
+    kpca = "kpca"
     pcovr = "pcovr"
     kpcovr = "kpcovr"
 
@@ -36,14 +37,19 @@ def map_file(
     ),
     index: Annotated[str, typer.Option(help="Which structures, as in ASE: ':', '::10', ':100'.")] = ":",
     per: Annotated[Level | None, typer.Option(help="One point per structure or per atom.")] = None,
-    projection: Annotated[Projection | None, typer.Option(help="How features become coordinates.")] = None,
-    property_name: Annotated[
-        str | None, typer.Option("--property", metavar="NAME", help="Property for the colour and for PCovR, KPCovR.")
+    projection: Annotated[
+        Projection | None, typer.Option(help="How features become coordinates; pcovr and kpcovr need a target.")
+    ] = None,
+    mixing: Annotated[float | None, typer.Option(help="1 for the variance alone, 0 for the target alone.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", "--property", metavar="NAME", help="Property that is fitted and colours the map."),
     ] = None,
     cutoff: Annotated[float | None, typer.Option(help="Radius of the environments, in Å.")] = None,
     max_radial: Annotated[int | None, typer.Option(help="Number of radial functions.")] = None,
     max_angular: Annotated[int | None, typer.Option(help="Largest angular momentum.")] = None,
     smearing: Annotated[float | None, typer.Option(help="Width of the atomic density, in Å.")] = None,
+    species_channels: Annotated[int | None, typer.Option(help="Number of pseudo-species, for many elements.")] = None,
     max_environments: Annotated[int | None, typer.Option(help="Points at most; more are thinned out.")] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
 ) -> None:
@@ -54,6 +60,7 @@ def map_file(
     frames = _frames(file, index)
 
     from matterscape import maps
+    from matterscape.progress import progress
 
     chosen = {
         "cutoff": cutoff,
@@ -61,12 +68,20 @@ def map_file(
         "max_angular": max_angular,
         "smearing": smearing,
         "per": per and per.value,
+        "species_channels": species_channels,
         "projection": projection and projection.value,
-        "property": property_name,
+        "mixing": mixing,
+        "target": target,
         "max_environments": max_environments,
     }
-    # what is not given is left to build_map, which knows sensible values
-    result = maps.build_map(frames, seed=seed, **{key: value for key, value in chosen.items() if value is not None})
+    given = {key: value for key, value in chosen.items() if value is not None}  # build_map knows sensible values
+    with progress((), file, total=100) as bar:
+
+        def show(fraction: float, what: str) -> None:
+            bar.set_description(what, refresh=False)
+            bar.update(round(100 * fraction) - bar.n)
+
+        result = maps.build_map(frames, seed=seed, on_progress=show, **given)
     result.write(output)
     typer.echo(f"{output}: {len(frames)} structures of {file}")
 

@@ -1,7 +1,6 @@
-"""Tables for the terminal, and files that are either complete or absent."""
+"""Tables for the terminal, and the check that comes before long work whose result is to be written."""
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,16 +22,3 @@ def check_writable(path: Path) -> None:
         raise ValueError(f"{path} can't be written: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):
         raise ValueError(f"{path} can't be written: the folder {path.parent} is read-only")
-
-
-def write_atomically(path: Path, content: str) -> None:
-    """Write text to a temporary file beside ``path`` and rename it, so that no one ever sees a part of it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from matterscape.cli.output import check_writable, table, write_atomically
+from matterscape.cli.output import check_writable, table
 
 Folder = Annotated[Path | None, typer.Option(help="Folder of notebooks.", show_default="that of the source tree")]
 
@@ -56,6 +56,7 @@ def run(
 ) -> None:
     """Execute a notebook from top to bottom and say whether it passed."""
     from matterscape.cli import gallery
+    from matterscape.models.files import atomic_path
 
     path = gallery.find(study, folder)
     if output is not None:
@@ -63,7 +64,8 @@ def run(
     start = time.monotonic()
     executed = execute(path, scale.value)
     if output is not None:
-        write_atomically(output, executed)
+        with atomic_path(output) as partial:
+            partial.write_text(executed, encoding="utf-8")
     typer.echo(f"{path.name} passed in {time.monotonic() - start:.0f} s" + (f"; {output}" if output else ""))
 
 

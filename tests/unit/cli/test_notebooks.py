@@ -12,7 +12,6 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from matterscape.cli import gallery, main
-from matterscape.cli.output import write_atomically
 from matterscape.cli.studies_command import execute
 
 pytestmark = pytest.mark.unit
@@ -154,16 +153,3 @@ def test_interrupted_run_leaves_nothing(tmp_path):
     assert process.returncode == 130
     assert message == "matterscape: interrupted; nothing half-written was left behind\n"
     assert sorted(os.listdir(tmp_path)) == ["slow.ipynb", "started"]
-
-
-def test_files_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    target = tmp_path / "file.txt"
-    write_atomically(target, "old")
-
-    def interrupted(*args):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(target, "new")
-    assert target.read_text() == "old" and os.listdir(tmp_path) == ["file.txt"]
