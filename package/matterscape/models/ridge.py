@@ -94,6 +94,8 @@ class RidgeModel:
         None when the regularisation was given.
     held_out_predictions : array (n_samples,) or None
         Cross-validated prediction of each training target at the chosen regularisation.
+    held_out_uncertainties : array (n_samples,) or None
+        Standard deviation of each of them, calibrated on all of them.
     variance_scale : float
         The factor alpha^2 of the predicted variance, from the held-out errors of the cross-validation or
         :meth:`calibrate`; one before either.
@@ -130,6 +132,7 @@ class RidgeModel:
         self.seed = seed
         self.regularisation_path: RegularisationPath | None = None
         self.held_out_predictions: np.ndarray | None = None
+        self.held_out_uncertainties: np.ndarray | None = None
         self.variance_scale = 1.0
 
     # ---- fit -------------------------------------------------------------------------------------------------------
@@ -227,8 +230,9 @@ class RidgeModel:
             self._cross_validate(x, c, y, fold_of, parts, total, force_parts)
             best = self.regularisation_path.regularisations[self.regularisation_path.best]
             self.held_out_predictions = (self.held_out_predictions + c @ y_of_c) / weight
+            self.held_out_uncertainties = self.held_out_uncertainties / weight
         else:
-            best, self.held_out_predictions = self.regularisation, None
+            best, self.held_out_predictions, self.held_out_uncertainties = self.regularisation, None, None
         self.chosen_regularisation = float(best)
 
         solution = total.solve(np.array([best]))
@@ -352,6 +356,7 @@ class RidgeModel:
         self.held_out_predictions = predictions[:, best]
         if squares[:, best].any():
             self.variance_scale = variance_scale(1.0 / variances[:, best], np.sqrt(squares[:, best]))
+        self.held_out_uncertainties = np.sqrt(self.variance_scale * variances[:, best])
 
     # ---- predictions -----------------------------------------------------------------------------------------------
 
