@@ -57,9 +57,9 @@ def _threads() -> dict[str, Any]:
 
     import numba
 
-    from matterscape.kernels.threads import _container_quota, get_threads
+    from matterscape.kernels.threads import container_quota, get_threads
 
-    quota = _container_quota()
+    quota = container_quota()
     numba.get_num_threads()  # chooses the threading layer, which is unknown before
     return {
         "cores": os.cpu_count(),
