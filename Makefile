@@ -12,7 +12,7 @@ extras-test := lab,test,peers
 extras-dev := dev
 
 # $(call apt,PACKAGE): install a system package where root or password-free sudo allows it, else fail at once
-apt = { [ "$$(id -u)" = 0 ] || sudo=sudo\ -n; $$sudo apt-get update -qq && \
+apt = { [ "$$(id -u)" = 0 ] || sudo="sudo -n"; $$sudo true 2>/dev/null && $$sudo apt-get update -qq && \
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1); } </dev/null >&2
 
 .PHONY: help lab test bench format lint chromium
@@ -60,6 +60,7 @@ chromium:
 	@echo "Setting up .venv for 'make $*' (minutes the first time, nothing once it is there)."
 	@$(PIP) install --constraint binder/constraints.txt hatchling && \
 		$(PIP) install --constraint binder/constraints.txt --no-build-isolation --editable ".[$(extras-$*)]" || { \
-		echo "The packages could not be installed. This step needs the package index: try again when online." >&2; exit 1; }
+		echo "The packages could not be installed; if the package index is out of reach, try again when online." >&2; \
+		exit 1; }
 	@install -D -m 644 binder/overrides.json .venv/share/jupyter/lab/settings/overrides.json
 	@touch $@

@@ -149,7 +149,7 @@ function layoutPlot(ctx, theme, width, height, x, y, key) {
   const left = Math.ceil(widest) + (y.label ? 36 : 16);
   const right = key ? keyWidth(ctx, theme, key) : 16;
   const box = { left, top, width: Math.max(40, width - left - right), height: Math.max(40, height - top - bottom) };
-  const xTicks = ticksOf(x, Math.max(2, Math.floor(box.width / 68)));
+  const xTicks = ticksOf(x, Math.max(2, Math.floor(box.width / (x.log ? 44 : 68))));
   return { box, xTicks, yTicks };
 }
 

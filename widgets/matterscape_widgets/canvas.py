@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import anywidget
+import ipywidgets
 import numpy as np
 import traitlets
 
@@ -32,6 +33,10 @@ class CanvasWidget(anywidget.AnyWidget):
 
     height = traitlets.Int(380, min=120, max=4000).tag(sync=True)
     error = traitlets.Unicode("").tag(sync=True)
+
+    @traitlets.default("layout")
+    def _fill_the_row(self) -> ipywidgets.Layout:
+        return ipywidgets.Layout(width="100%", min_width="0")
 
 
 def column(name: str, values: Sequence[float] | np.ndarray, length: int | None = None) -> np.ndarray:

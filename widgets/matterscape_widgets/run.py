@@ -188,14 +188,14 @@ class Run(ipywidgets.VBox):
             kind, parts = "error", [self.error]
         elif self.state == "running":
             what = "Cancelling" if self._cancel.is_set() else message or "Running"
-            left = f"about {_duration(elapsed * (1 / fraction - 1))} left" if fraction > 0.02 else ""
-            kind, parts = "status", [what, f"{100 * fraction:.0f} %", f"{_duration(elapsed)} elapsed", left]
+            left = f"{_duration(elapsed * (1 / fraction - 1))} left" if fraction > 0.02 else ""
+            kind, parts = "status", [what, f"{100 * fraction:.0f} %", f"{_duration(elapsed)} gone", left]
         else:
             kind, parts = "status", [self.state.capitalize(), f"after {_duration(elapsed)}"]
             if self.state == "cancelled" and (self.partial is not None or self.result is not None):
                 parts.append("what was computed is kept")
         with self._text.hold_sync():
-            self._text.kind, self._text.text = kind, " · ".join(part for part in parts if part)
+            self._text.kind, self._text.text = kind, " · ".join(part.replace(" ", "\u00a0") for part in parts if part)
 
     def _clicked(self) -> None:
         try:

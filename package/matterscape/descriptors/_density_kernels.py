@@ -7,40 +7,30 @@ first atom; blocks of neighbours go through the harmonics together so that those
 import numba
 import numpy as np
 
-from matterscape.basis.spherical_harmonics import BLOCK, harmonics_block, harmonics_gradients_block
+from matterscape.basis._harmonics_kernels import harmonics_block, harmonics_gradients_block, normalise_block
+from matterscape.basis._lanes import LANES
 from matterscape.basis.splines import evaluate_spline
 
 FAST = {"contract", "nsz", "reassoc"}
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
-def _load_block(vectors, start, stop, x, y, z):
-    """Copy up to BLOCK vectors; the rest becomes a harmless unit vector."""
-    for b in range(BLOCK):
-        if start + b < stop:
-            x[b], y[b], z[b] = vectors[start + b, 0], vectors[start + b, 1], vectors[start + b, 2]
-        else:
-            x[b], y[b], z[b] = 0.0, 0.0, 1.0
-
-
 @numba.njit(nogil=True, cache=True, parallel=True, fastmath=FAST)
-def accumulate(vectors, weights, channels, offsets, table, inverse_step, max_angular, prefactors, density):
+def accumulate(vectors, weights, channels, offsets, table, inverse_step, max_angular, tables, density):
     """density[i, lm, c n] += w Y_lm(r) R_nl(r) over the neighbours of i in channel c."""
     n_functions = table.shape[2]
     n_radial = n_functions // (max_angular + 1)
     n_harmonics = (max_angular + 1) ** 2
     for i in numba.prange(len(offsets) - 1):
-        x, y, z = np.empty(BLOCK, vectors.dtype), np.empty(BLOCK, vectors.dtype), np.empty(BLOCK, vectors.dtype)
-        harmonics = np.empty((n_harmonics, BLOCK), vectors.dtype)
+        units = np.empty((4, LANES), vectors.dtype)
+        harmonics = np.empty((n_harmonics, LANES), vectors.dtype)
         radial, slopes = np.empty(n_functions, vectors.dtype), np.empty(n_functions, vectors.dtype)
-        for start in range(offsets[i], offsets[i + 1], BLOCK):
-            stop = min(start + BLOCK, offsets[i + 1])
-            _load_block(vectors, start, stop, x, y, z)
-            harmonics_block(x, y, z, max_angular, prefactors, harmonics)
+        for start in range(offsets[i], offsets[i + 1], LANES):
+            stop = min(start + LANES, offsets[i + 1])
+            normalise_block(vectors, start, units)
+            harmonics_block(units, max_angular, tables, harmonics)
             for pair in range(start, stop):
                 b = pair - start
-                distance = np.sqrt(x[b] * x[b] + y[b] * y[b] + z[b] * z[b])
-                evaluate_spline(distance, inverse_step, table, radial, slopes)
+                evaluate_spline(1 / units[3, b], inverse_step, table, radial, slopes)
                 first = channels[pair] * n_radial
                 for l in range(max_angular + 1):
                     for lm in range(l * l, (l + 1) * (l + 1)):
@@ -51,25 +41,27 @@ def accumulate(vectors, weights, channels, offsets, table, inverse_step, max_ang
 
 @numba.njit(nogil=True, cache=True, parallel=True, fastmath=FAST)
 def pull_back(
-    gradient, vectors, weights, channels, offsets, table, inverse_step, max_angular, prefactors, on_vectors, on_weights
+    gradient, vectors, weights, channels, offsets, table, inverse_step, max_angular, tables, on_vectors, on_weights
 ):
     """Gradient with respect to vectors and weights of the pairs from a gradient of the density."""
     n_functions = table.shape[2]
     n_radial = n_functions // (max_angular + 1)
     n_harmonics = (max_angular + 1) ** 2
     for i in numba.prange(len(offsets) - 1):
-        x, y, z = np.empty(BLOCK, vectors.dtype), np.empty(BLOCK, vectors.dtype), np.empty(BLOCK, vectors.dtype)
-        harmonics = np.empty((n_harmonics, BLOCK), vectors.dtype)
-        derivatives = np.empty((3, n_harmonics, BLOCK), vectors.dtype)
+        units = np.empty((4, LANES), vectors.dtype)
+        harmonics = np.empty((n_harmonics, LANES), vectors.dtype)
+        dx = np.empty((n_harmonics, LANES), vectors.dtype)
+        dy = np.empty((n_harmonics, LANES), vectors.dtype)
+        dz = np.empty((n_harmonics, LANES), vectors.dtype)
         radial, slopes = np.empty(n_functions, vectors.dtype), np.empty(n_functions, vectors.dtype)
-        for start in range(offsets[i], offsets[i + 1], BLOCK):
-            stop = min(start + BLOCK, offsets[i + 1])
-            _load_block(vectors, start, stop, x, y, z)
-            harmonics_gradients_block(x, y, z, max_angular, prefactors, harmonics, derivatives)
+        for start in range(offsets[i], offsets[i + 1], LANES):
+            stop = min(start + LANES, offsets[i + 1])
+            normalise_block(vectors, start, units)
+            harmonics_block(units, max_angular, tables, harmonics)
+            harmonics_gradients_block(units, max_angular, tables, harmonics, dx, dy, dz)
             for pair in range(start, stop):
                 b = pair - start
-                distance = np.sqrt(x[b] * x[b] + y[b] * y[b] + z[b] * z[b])
-                evaluate_spline(distance, inverse_step, table, radial, slopes)
+                evaluate_spline(1 / units[3, b], inverse_step, table, radial, slopes)
                 first = channels[pair] * n_radial
                 value = along = by_x = by_y = by_z = vectors.dtype.type(0.0)
                 for l in range(max_angular + 1):
@@ -80,14 +72,13 @@ def pull_back(
                             by_slope += gradient[i, lm, first + n] * slopes[l * n_radial + n]
                         value += harmonics[lm, b] * by_value
                         along += harmonics[lm, b] * by_slope
-                        by_x += derivatives[0, lm, b] * by_value
-                        by_y += derivatives[1, lm, b] * by_value
-                        by_z += derivatives[2, lm, b] * by_value
-                along /= distance
+                        by_x += dx[lm, b] * by_value
+                        by_y += dy[lm, b] * by_value
+                        by_z += dz[lm, b] * by_value
                 on_weights[pair] = value
-                on_vectors[pair, 0] = weights[pair] * (along * x[b] + by_x)
-                on_vectors[pair, 1] = weights[pair] * (along * y[b] + by_y)
-                on_vectors[pair, 2] = weights[pair] * (along * z[b] + by_z)
+                on_vectors[pair, 0] = weights[pair] * (along * units[0, b] + by_x)
+                on_vectors[pair, 1] = weights[pair] * (along * units[1, b] + by_y)
+                on_vectors[pair, 2] = weights[pair] * (along * units[2, b] + by_z)
 
 
 @numba.njit(nogil=True, cache=True, parallel=True, fastmath=FAST)
@@ -101,7 +92,7 @@ def push_forward(
     table,
     inverse_step,
     max_angular,
-    prefactors,
+    tables,
     density,
 ):
     """Change of the density to first order for given changes of the vectors and weights of the pairs."""
@@ -109,24 +100,26 @@ def push_forward(
     n_radial = n_functions // (max_angular + 1)
     n_harmonics = (max_angular + 1) ** 2
     for i in numba.prange(len(offsets) - 1):
-        x, y, z = np.empty(BLOCK, vectors.dtype), np.empty(BLOCK, vectors.dtype), np.empty(BLOCK, vectors.dtype)
-        harmonics = np.empty((n_harmonics, BLOCK), vectors.dtype)
-        derivatives = np.empty((3, n_harmonics, BLOCK), vectors.dtype)
+        units = np.empty((4, LANES), vectors.dtype)
+        harmonics = np.empty((n_harmonics, LANES), vectors.dtype)
+        dx = np.empty((n_harmonics, LANES), vectors.dtype)
+        dy = np.empty((n_harmonics, LANES), vectors.dtype)
+        dz = np.empty((n_harmonics, LANES), vectors.dtype)
         radial, slopes = np.empty(n_functions, vectors.dtype), np.empty(n_functions, vectors.dtype)
-        for start in range(offsets[i], offsets[i + 1], BLOCK):
-            stop = min(start + BLOCK, offsets[i + 1])
-            _load_block(vectors, start, stop, x, y, z)
-            harmonics_gradients_block(x, y, z, max_angular, prefactors, harmonics, derivatives)
+        for start in range(offsets[i], offsets[i + 1], LANES):
+            stop = min(start + LANES, offsets[i + 1])
+            normalise_block(vectors, start, units)
+            harmonics_block(units, max_angular, tables, harmonics)
+            harmonics_gradients_block(units, max_angular, tables, harmonics, dx, dy, dz)
             for pair in range(start, stop):
                 b = pair - start
-                distance = np.sqrt(x[b] * x[b] + y[b] * y[b] + z[b] * z[b])
-                evaluate_spline(distance, inverse_step, table, radial, slopes)
+                evaluate_spline(1 / units[3, b], inverse_step, table, radial, slopes)
                 first = channels[pair] * n_radial
                 tx, ty, tz = tangents[pair, 0], tangents[pair, 1], tangents[pair, 2]
-                stretch = weights[pair] * (x[b] * tx + y[b] * ty + z[b] * tz) / distance
+                stretch = weights[pair] * (units[0, b] * tx + units[1, b] * ty + units[2, b] * tz)
                 for l in range(max_angular + 1):
                     for lm in range(l * l, (l + 1) * (l + 1)):
-                        turned = derivatives[0, lm, b] * tx + derivatives[1, lm, b] * ty + derivatives[2, lm, b] * tz
+                        turned = dx[lm, b] * tx + dy[lm, b] * ty + dz[lm, b] * tz
                         on_radial = weight_tangents[pair] * harmonics[lm, b] + weights[pair] * turned
                         on_slopes = stretch * harmonics[lm, b]
                         for n in range(n_radial):

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from matterscape.basis.spherical_harmonics import harmonics_prefactors, spherical_harmonics_with_gradients
+from matterscape.basis._harmonics_kernels import harmonics_tables
+from matterscape.basis.spherical_harmonics import spherical_harmonics_with_gradients
 from matterscape.descriptors import _density_kernels as kernels
 from matterscape.kernels import Operator
 
@@ -126,19 +127,19 @@ def _zero_density(like: np.ndarray, offsets: np.ndarray, table: np.ndarray, max_
 
 def _expansion_body(vectors, weights, channels, offsets, table, inverse_step, max_angular, n_channels):
     density = _zero_density(vectors, offsets, table, max_angular, n_channels)
-    prefactors = harmonics_prefactors(max_angular, vectors.dtype)
+    tables = harmonics_tables(max_angular, vectors.dtype.name)
     kernels.accumulate(
-        vectors, weights, channels, offsets, table, vectors.dtype.type(inverse_step), max_angular, prefactors, density
+        vectors, weights, channels, offsets, table, vectors.dtype.type(inverse_step), max_angular, tables, density
     )
     return density
 
 
 def _pull_back_body(gradient, vectors, weights, channels, offsets, table, inverse_step, max_angular, n_channels):
     on_vectors, on_weights = np.empty_like(vectors), np.empty_like(weights)
-    prefactors = harmonics_prefactors(max_angular, vectors.dtype)
+    tables = harmonics_tables(max_angular, vectors.dtype.name)
     step = vectors.dtype.type(inverse_step)
     kernels.pull_back(
-        gradient, vectors, weights, channels, offsets, table, step, max_angular, prefactors, on_vectors, on_weights
+        gradient, vectors, weights, channels, offsets, table, step, max_angular, tables, on_vectors, on_weights
     )
     return on_vectors, on_weights
 
@@ -147,7 +148,7 @@ def _push_forward_body(
     tangents, weight_tangents, vectors, weights, channels, offsets, table, inverse_step, max_angular, n_channels
 ):
     density = _zero_density(vectors, offsets, table, max_angular, n_channels)
-    prefactors = harmonics_prefactors(max_angular, vectors.dtype)
+    tables = harmonics_tables(max_angular, vectors.dtype.name)
     step = vectors.dtype.type(inverse_step)
     kernels.push_forward(
         tangents,
@@ -159,7 +160,7 @@ def _push_forward_body(
         table,
         step,
         max_angular,
-        prefactors,
+        tables,
         density,
     )
     return density

@@ -105,7 +105,8 @@ class _Invariants:
             indices.append(torch.stack([first, second]))
             values.append(block)
         size = (structures.n_atoms, *shape)
-        return torch.sparse_coo_tensor(torch.cat(indices, dim=1), torch.cat(values), size).coalesce()
+        indices, values = torch.cat(indices, dim=1), torch.cat(values)
+        return torch.sparse_coo_tensor(indices, values, size, check_invariants=True).coalesce()
 
     def pooled_jacobian(self, structures: Structures) -> Iterator[torch.Tensor]:
         """Derivatives of the summed features of each structure, one dense matrix at a time.

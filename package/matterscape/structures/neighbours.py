@@ -1,7 +1,6 @@
 """Neighbour pairs of a batch (vesin) and their differentiable vectors."""
 
 import math
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from vesin import NeighborList
 
-from matterscape.kernels import Operator, get_threads
+from matterscape.kernels import Operator, get_threads, memory_limit
 from matterscape.structures.validation import completed_cells
 
 if TYPE_CHECKING:
@@ -113,14 +112,14 @@ def _check_memory(structures: "Structures", cutoff: float) -> None:
     volumes = torch.linalg.det(cells).abs()
     by_density = counts**2 / volumes * (4 / 3 * math.pi) * cutoff**3
     estimate = float(torch.where(periodic, torch.minimum(by_images, by_density), by_images).sum())
-    available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    available = memory_limit()
     if not periodic.any() and estimate * BYTES_PER_PAIR > available:
         estimate = _sparse_estimate(structures, cutoff)
     if estimate * BYTES_PER_PAIR > 0.5 * available:
         raise ValueError(
             f"cutoff is {cutoff:g} Å, which gives about {estimate:.1e} neighbour pairs "
-            f"({estimate * BYTES_PER_PAIR / 2**30:.0f} GiB); at most half of this machine's "
-            f"{available / 2**30:.0f} GiB are accepted: choose a smaller cutoff or fewer structures"
+            f"({estimate * BYTES_PER_PAIR / 2**30:.0f} GiB); at most half of the "
+            f"{available / 2**30:.0f} GiB of memory here is accepted: choose a smaller cutoff or fewer structures"
         )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.data import covalent_radii
+
 from matterscape.datasets import generators
 from matterscape.datasets.silicon_carbide import PHASES, tersoff_calculator
 

@@ -12,6 +12,7 @@ from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.io.formats import string2index
+
 from matterscape.datasets import MixedPropertiesWarning, StructureFileError, read_structures, survey
 
 pytestmark = pytest.mark.unit

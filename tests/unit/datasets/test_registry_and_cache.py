@@ -8,6 +8,7 @@ import numpy as np
 import pooch
 import pytest
 import requests
+
 from matterscape import datasets
 from matterscape.datasets import registry
 
