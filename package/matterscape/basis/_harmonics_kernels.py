@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from matterscape.basis._lanes import LANES, load, store
+from matterscape.basis._lanes import LANES, load, store, store_transposed
 
 CHUNK = 64 * LANES  # vectors per task
 _device = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
@@ -29,9 +29,9 @@ _threaded = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"c
 class HarmonicsTables(NamedTuple):
     """Constants of the recursions up to one l, n = (l + 1)^2 rows.
 
-    ``recursion`` (n, 2): A and B; rows with ``|m| = l`` have the sectoral factor first. ``rows`` (n, 5), ``derivatives``
-    (n, 5): ``dS/dx = d0 S[r0] + d1 S[r1]``, ``dS/dy = d2 S[r2] + d3 S[r3]``, ``dS/dz = d4 S[r4]``. Absent terms point
-    to row 0 with the coefficient 0.
+    ``recursion`` (n, 2): A and B; rows with ``|m| = l`` have the factor of their recursion first. ``rows`` (n, 5) and
+    ``derivatives`` (n, 5): ``dS/dx = d0 S[r0] + d1 S[r1]``, ``dS/dy = d2 S[r2] + d3 S[r3]``, ``dS/dz = d4 S[r4]``.
+    Absent terms point to row 0 with the coefficient 0.
     """
 
     recursion: np.ndarray
@@ -44,23 +44,24 @@ def harmonics_tables(max_angular: int, dtype: str = "float64") -> HarmonicsTable
     """The constants for ``l = 0 .. max_angular`` in one dtype."""
     n = (max_angular + 1) ** 2
     recursion, rows, derivatives = np.zeros((n, 2)), np.zeros((n, 5), dtype=np.int64), np.zeros((n, 5))
-    for l in range(1, max_angular + 1):
-        centre, below = l * l + l, (l - 1) ** 2 + (l - 1)  # rows of m = 0
-        ratio = (2 * l + 1) / (2 * l - 1)
-        for m in range(-l, l + 1):
+    for angular in range(1, max_angular + 1):
+        centre, below = angular * angular + angular, (angular - 1) ** 2 + (angular - 1)  # rows of m = 0
+        ratio = (2 * angular + 1) / (2 * angular - 1)
+        for m in range(-angular, angular + 1):
             row, order = centre + m, abs(m)
-            if order == l:
-                recursion[row, 0] = math.sqrt((2 * l + 1) / (2 * l) * (2 if l == 1 else 1))
+            if order == angular:
+                recursion[row, 0] = math.sqrt((2 * angular + 1) / (2 * angular) * (2 if angular == 1 else 1))
             else:
-                scale = (2 * l + 1) / ((l - order) * (l + order))
-                recursion[row, 0] = math.sqrt(scale * (2 * l - 1))
-                if order < l - 1:
-                    recursion[row, 1] = math.sqrt(scale * (l - 1 - order) * (l - 1 + order) / (2 * l - 3))
-                rows[row, 4], derivatives[row, 4] = below + m, math.sqrt(ratio * (l - order) * (l + order))
+                scale = (2 * angular + 1) / ((angular - order) * (angular + order))
+                recursion[row, 0] = math.sqrt(scale * (2 * angular - 1))
+                if order < angular - 1:
+                    scale /= 2 * angular - 3
+                    recursion[row, 1] = math.sqrt(scale * (angular - 1 - order) * (angular - 1 + order))
+                rows[row, 4], derivatives[row, 4] = below + m, math.sqrt(ratio * (angular - order) * (angular + order))
             # d/dx and d/dy lower and raise the order m by one; cosines (m >= 0) and sines (m < 0) mix in d/dy
             sign = 1 if m >= 0 else -1
-            lower = 0.5 * math.sqrt(ratio * (l + order) * (l + order - 1))
-            raise_ = 0.5 * math.sqrt(ratio * (l - order) * (l - order - 1))
+            lower = 0.5 * math.sqrt(ratio * (angular + order) * (angular + order - 1))
+            raise_ = 0.5 * math.sqrt(ratio * (angular - order) * (angular - order - 1))
             if order == 0:
                 lower, raise_ = 0.0, math.sqrt(2) * raise_
             elif order == 1:
@@ -131,15 +132,15 @@ def harmonics_block(units, max_angular, tables, values):
     store(values, 1, recursion[1, 0] * y * first)
     store(values, 2, recursion[2, 0] * z * first)
     store(values, 3, recursion[3, 0] * x * first)
-    for l in range(2, max_angular + 1):
-        below, before = (l - 1) * (l - 1), (l - 2) * (l - 2)
-        row = l * l
-        cosine, sine = load(values, below + 2 * l - 2), load(values, below)
+    for angular in range(2, max_angular + 1):
+        below, before = (angular - 1) * (angular - 1), (angular - 2) * (angular - 2)
+        row = angular * angular
+        cosine, sine = load(values, below + 2 * angular - 2), load(values, below)
         store(values, row, recursion[row, 0] * (x * sine + y * cosine))
-        store(values, row + 2 * l, recursion[row, 0] * (x * cosine - y * sine))
+        store(values, row + 2 * angular, recursion[row, 0] * (x * cosine - y * sine))
         store(values, row + 1, recursion[row + 1, 0] * z * sine)
-        store(values, row + 2 * l - 1, recursion[row + 1, 0] * z * cosine)
-        for k in range(2, 2 * l - 1):
+        store(values, row + 2 * angular - 1, recursion[row + 1, 0] * z * cosine)
+        for k in range(2, 2 * angular - 1):
             up = recursion[row + k, 0] * z * load(values, below + k - 1)
             store(values, row + k, up - recursion[row + k, 1] * load(values, before + k - 2))
 
@@ -157,7 +158,7 @@ def solid_gradient(solid, row, tables):
 
 
 @_device
-def harmonics_gradients_block(units, max_angular, tables, values, gradient_x, gradient_y, gradient_z):
+def harmonics_gradients_block(units, max_angular, tables, values, gradients):
     """Gradients of ``Y_lm(r / |r|)`` by the Cartesian vector r, eight vectors at a time (device function).
 
     Parameters
@@ -168,26 +169,52 @@ def harmonics_gradients_block(units, max_angular, tables, values, gradient_x, gr
     tables : HarmonicsTables
     values : array (n, 8)
         Input: the result of ``harmonics_block``.
-    gradient_x, gradient_y, gradient_z : array (n, 8)
-        Outputs, per unit of length. They are orthogonal to r.
+    gradients : array (3, n, 8)
+        Output, per unit of length, orthogonal to r.
     """
     x, y, z, inverse = load(units, 0), load(units, 1), load(units, 2), load(units, 3)
-    for l in range(max_angular + 1):
-        radial_x, radial_y, radial_z = l * inverse * x, l * inverse * y, l * inverse * z
-        for row in range(l * l, (l + 1) * (l + 1)):
+    for angular in range(max_angular + 1):
+        radial_x, radial_y, radial_z = angular * inverse * x, angular * inverse * y, angular * inverse * z
+        for row in range(angular * angular, (angular + 1) * (angular + 1)):
             value = load(values, row)
             dx, dy, dz = solid_gradient(values, row, tables)
-            store(gradient_x, row, inverse * dx - radial_x * value)
-            store(gradient_y, row, inverse * dy - radial_y * value)
-            store(gradient_z, row, inverse * dz - radial_z * value)
+            store(gradients[0], row, inverse * dx - radial_x * value)
+            store(gradients[1], row, inverse * dy - radial_y * value)
+            store(gradients[2], row, inverse * dz - radial_z * value)
 
 
 @_device
-def _write(block, start, stop, out):
-    """Columns of a block (n, 8) to rows ``start .. stop - 1`` of an array (n_vectors, n)."""
-    for sample in range(start, stop):
+def directional_block(solid, max_angular, tables, along, directional):
+    """``along . grad S`` of all solid harmonics S, for one constant vector per lane (device function).
+
+    ``along`` (3, 8); ``solid`` and ``directional`` (n, 8).
+    """
+    along_x, along_y, along_z = load(along, 0), load(along, 1), load(along, 2)
+    for row in range((max_angular + 1) * (max_angular + 1)):
+        dx, dy, dz = solid_gradient(solid, row, tables)
+        store(directional, row, along_x * dx + along_y * dy + along_z * dz)
+
+
+@_device
+def _read(source, start, block):
+    """Columns of the rows from ``start`` on of an array (n_vectors, n) to a block (n, 8), zero beyond the end."""
+    for lane in range(LANES):
         for row in range(block.shape[0]):
-            out[sample, row] = block[row, sample - start]
+            block[row, lane] = source[start + lane, row] if start + lane < source.shape[0] else 0
+
+
+@_device
+def _write(block, start, out, column):
+    """A block (n, 8) to columns ``column .. column + n - 1`` of the rows from ``start`` on of a contiguous array."""
+    n = block.shape[0]
+    done = 0
+    if start + LANES <= out.shape[0]:
+        done = n - n % LANES
+        for row in range(0, done, LANES):
+            store_transposed(block, row, out, start, column + row)
+    for sample in range(start, min(start + LANES, out.shape[0])):
+        for row in range(done, n):
+            out[sample, column + row] = block[row, sample - start]
 
 
 @_threaded
@@ -199,28 +226,150 @@ def values_kernel(vectors, max_angular, tables, values):
         units = np.empty((4, LANES), vectors.dtype)
         block = np.empty((n, LANES), vectors.dtype)
         for start in range(chunk * CHUNK, min((chunk + 1) * CHUNK, n_vectors), LANES):
-            stop = min(start + LANES, n_vectors)
             invalid += not normalise_block(vectors, start, units)
             harmonics_block(units, max_angular, tables, block)
-            _write(block, start, stop, values)
+            _write(block, start, values, 0)
     return invalid == 0
 
 
 @_threaded
 def gradients_kernel(vectors, max_angular, tables, values, gradients):
-    """Values (n_vectors, n) and gradients (n_vectors, 3, n); returns whether every vector has a direction."""
+    """Values (n_vectors, n) and gradients (n_vectors, 3 n); returns whether every vector has a direction."""
     n_vectors, n = values.shape
     invalid = 0
     for chunk in numba.prange((n_vectors + CHUNK - 1) // CHUNK):
         units = np.empty((4, LANES), vectors.dtype)
-        block, dx, dy, dz = (np.empty((n, LANES), vectors.dtype), np.empty((n, LANES), vectors.dtype), np.empty((n, LANES), vectors.dtype), np.empty((n, LANES), vectors.dtype))
+        block, slopes = np.empty((n, LANES), vectors.dtype), np.empty((3, n, LANES), vectors.dtype)
         for start in range(chunk * CHUNK, min((chunk + 1) * CHUNK, n_vectors), LANES):
-            stop = min(start + LANES, n_vectors)
             invalid += not normalise_block(vectors, start, units)
             harmonics_block(units, max_angular, tables, block)
-            harmonics_gradients_block(units, max_angular, tables, block, dx, dy, dz)
-            _write(block, start, stop, values)
-            _write(dx, start, stop, gradients[:, 0])
-            _write(dy, start, stop, gradients[:, 1])
-            _write(dz, start, stop, gradients[:, 2])
+            harmonics_gradients_block(units, max_angular, tables, block, slopes)
+            _write(block, start, values, 0)
+            for axis in range(3):
+                _write(slopes[axis], start, gradients, axis * n)
+    return invalid == 0
+
+
+@_threaded
+def hessians_kernel(vectors, max_angular, tables, hessians):
+    """Second derivatives (n_vectors, 9 n); returns whether every vector has a direction."""
+    n_vectors, n = len(vectors), (max_angular + 1) ** 2
+    invalid = 0
+    for chunk in numba.prange((n_vectors + CHUNK - 1) // CHUNK):
+        units = np.empty((4, LANES), vectors.dtype)
+        values, block = np.empty((n, LANES), vectors.dtype), np.empty((n, LANES), vectors.dtype)
+        slopes = np.empty((3, n, LANES), vectors.dtype)
+        identity = np.zeros((2, LANES), vectors.dtype)
+        identity[1] = 1
+        for start in range(chunk * CHUNK, min((chunk + 1) * CHUNK, n_vectors), LANES):
+            invalid += not normalise_block(vectors, start, units)
+            harmonics_block(units, max_angular, tables, values)
+            for row in range(n):
+                dx, dy, dz = solid_gradient(values, row, tables)
+                store(slopes[0], row, dx)
+                store(slopes[1], row, dy)
+                store(slopes[2], row, dz)
+            inverse = load(units, 3)
+            for a in range(3):
+                for b in range(a + 1):
+                    unit_a, unit_b = load(units, a), load(units, b)
+                    for angular in range(max_angular + 1):
+                        radial = (angular + 2) * (unit_a * unit_b) - load(identity, int(a == b))
+                        for row in range(angular * angular, (angular + 1) * (angular + 1)):
+                            second = solid_gradient(slopes[a], row, tables)[b]
+                            mixed = unit_a * load(slopes[b], row) + unit_b * load(slopes[a], row)
+                            second = second - angular * (mixed - radial * load(values, row))
+                            store(block, row, inverse * inverse * second)
+                    _write(block, start, hessians, (3 * a + b) * n)
+                    _write(block, start, hessians, (3 * b + a) * n)
+    return invalid == 0
+
+
+@_threaded
+def vjp_kernel(vectors, weights, max_angular, tables, result):
+    """``sum_lm weights_lm grad Y_lm`` (n_vectors, 3); returns whether every vector has a direction."""
+    n_vectors, n = weights.shape
+    invalid = 0
+    for chunk in numba.prange((n_vectors + CHUNK - 1) // CHUNK):
+        units = np.empty((4, LANES), vectors.dtype)
+        total = np.empty((3, LANES), vectors.dtype)
+        values, weight = np.empty((n, LANES), vectors.dtype), np.empty((n, LANES), vectors.dtype)
+        for start in range(chunk * CHUNK, min((chunk + 1) * CHUNK, n_vectors), LANES):
+            invalid += not normalise_block(vectors, start, units)
+            harmonics_block(units, max_angular, tables, values)
+            _read(weights, start, weight)
+            x, y, z, inverse = load(units, 0), load(units, 1), load(units, 2), load(units, 3)
+            sum_x = sum_y = sum_z = radial = 0 * x
+            for angular in range(1, max_angular + 1):
+                for row in range(angular * angular, (angular + 1) * (angular + 1)):
+                    w = load(weight, row)
+                    dx, dy, dz = solid_gradient(values, row, tables)
+                    sum_x, sum_y, sum_z = sum_x + w * dx, sum_y + w * dy, sum_z + w * dz
+                    radial = radial + angular * (w * load(values, row))
+            store(total, 0, inverse * (sum_x - radial * x))
+            store(total, 1, inverse * (sum_y - radial * y))
+            store(total, 2, inverse * (sum_z - radial * z))
+            _write(total, start, result, 0)
+    return invalid == 0
+
+
+@_threaded
+def jvp_kernel(vectors, directions, max_angular, tables, result):
+    """``directions . grad Y_lm`` (n_vectors, n); returns whether every vector has a direction."""
+    n_vectors, n = result.shape
+    invalid = 0
+    for chunk in numba.prange((n_vectors + CHUNK - 1) // CHUNK):
+        units, along = np.empty((4, LANES), vectors.dtype), np.empty((3, LANES), vectors.dtype)
+        values, slopes = np.empty((n, LANES), vectors.dtype), np.empty((n, LANES), vectors.dtype)
+        for start in range(chunk * CHUNK, min((chunk + 1) * CHUNK, n_vectors), LANES):
+            invalid += not normalise_block(vectors, start, units)
+            harmonics_block(units, max_angular, tables, values)
+            _read(directions, start, along)
+            directional_block(values, max_angular, tables, along, slopes)
+            inverse = load(units, 3)
+            radial = load(units, 0) * load(along, 0) + load(units, 1) * load(along, 1) + load(units, 2) * load(along, 2)
+            for angular in range(max_angular + 1):
+                for row in range(angular * angular, (angular + 1) * (angular + 1)):
+                    store(slopes, row, inverse * (load(slopes, row) - angular * radial * load(values, row)))
+            _write(slopes, start, result, 0)
+    return invalid == 0
+
+
+@_threaded
+def hvp_kernel(vectors, weights, directions, max_angular, tables, result):
+    """``sum_lm weights_lm Hessian(Y_lm) directions`` (n_vectors, 3); returns whether every vector has a direction."""
+    n_vectors, n = weights.shape
+    invalid = 0
+    for chunk in numba.prange((n_vectors + CHUNK - 1) // CHUNK):
+        units, along = np.empty((4, LANES), vectors.dtype), np.empty((3, LANES), vectors.dtype)
+        total, sums = np.empty((3, LANES), vectors.dtype), np.empty((3, LANES), vectors.dtype)
+        values, weight = np.empty((n, LANES), vectors.dtype), np.empty((n, LANES), vectors.dtype)
+        slopes = np.empty((n, LANES), vectors.dtype)
+        for start in range(chunk * CHUNK, min((chunk + 1) * CHUNK, n_vectors), LANES):
+            invalid += not normalise_block(vectors, start, units)
+            harmonics_block(units, max_angular, tables, values)
+            _read(weights, start, weight)
+            _read(directions, start, along)
+            directional_block(values, max_angular, tables, along, slopes)
+            inverse = load(units, 3)
+            radial = load(units, 0) * load(along, 0) + load(units, 1) * load(along, 1) + load(units, 2) * load(along, 2)
+            for axis in range(3):  # second derivatives of S, and the terms with one derivative of S
+                store(sums, axis, 0 * inverse)
+            first = value_sum = curvature = 0 * inverse
+            for angular in range(1, max_angular + 1):
+                for row in range(angular * angular, (angular + 1) * (angular + 1)):
+                    w = load(weight, row)
+                    second = solid_gradient(slopes, row, tables)
+                    slope = solid_gradient(values, row, tables)
+                    for axis in range(3):
+                        store(sums, axis, load(sums, axis) + w * (second[axis] - angular * radial * slope[axis]))
+                    scaled = angular * (w * load(values, row))
+                    first = first + angular * (w * load(slopes, row))
+                    value_sum = value_sum + scaled
+                    curvature = curvature + (angular + 2) * scaled
+            for axis in range(3):
+                parallel = (curvature * radial - first) * load(units, axis)
+                result_axis = load(sums, axis) + parallel - value_sum * load(along, axis)
+                store(total, axis, inverse * inverse * result_axis)
+            _write(total, start, result, 0)
     return invalid == 0

@@ -2,7 +2,8 @@
 
 LLVM often cannot vectorise loops over short rows, as it has to assume that rows overlap. Arithmetic on ``Lanes`` is
 vector arithmetic by construction. Inside compiled code: ``load(rows, i)`` reads row i of an array (n, 8),
-``store(rows, i, lanes)`` writes it; ``+ - *`` work between lanes, and between lanes and a number.
+``store(rows, i, lanes)`` writes it; ``+ - *`` work between lanes, and between lanes and a number. Where a machine has
+narrower registers, LLVM splits the operations.
 """
 
 import operator
@@ -14,7 +15,7 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 
 LANES = 8
-_FLAGS = ("contract", "reassoc", "nsz")  # fused multiply-add; nothing that trades accuracy or NaN
+_FLAGS = ("contract", "nsz")  # fused multiply-add; nothing that trades accuracy or NaN
 
 
 class Lanes(types.Type):
@@ -71,7 +72,9 @@ def _pointer(context, builder, array_type, array, row, vector):
 
 
 def _is_rows(rows) -> bool:
-    return isinstance(rows, types.Array) and rows.ndim == 2 and rows.layout == "C" and isinstance(rows.dtype, types.Float)
+    return (
+        isinstance(rows, types.Array) and rows.ndim == 2 and rows.layout == "C" and isinstance(rows.dtype, types.Float)
+    )
 
 
 @intrinsic
@@ -102,3 +105,38 @@ def store(typingctx, rows, row, value):
         return context.get_dummy_value()
 
     return types.void(rows, types.intp, value), lower
+
+
+@intrinsic
+def store_transposed(typingctx, rows, row, out, sample, column):
+    """``out[sample + i, column + j] = rows[row + j, i]`` for i, j from 0 to 7; contiguous arrays (n, 8) and (m, k)."""
+    integers = all(isinstance(index, types.Integer) for index in (row, sample, column))
+    if not (_is_rows(rows) and _is_rows(out) and out.dtype == rows.dtype and integers):
+        return None
+
+    def lower(context, builder, sig, args):
+        vector = context.get_value_type(Lanes(rows.dtype))
+        align = rows.dtype.bitwidth // 8
+        constant = {k: ir.Constant(args[1].type, k) for k in range(LANES)}
+        block = []
+        for k in range(LANES):
+            pointer = _pointer(context, builder, rows, args[0], builder.add(args[1], constant[k]), vector)
+            block.append(builder.load(pointer, align=align))
+        # three perfect shuffles of the 64 numbers exchange lane and row
+        low, high = (
+            ir.Constant(ir.VectorType(ir.IntType(32), LANES), [k for j in range(first, first + 4) for k in (j, j + 8)])
+            for first in (0, 4)
+        )
+        for _ in range(3):
+            pairs = list(zip(block[:4], block[4:]))
+            block = [builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in (low, high)]
+        target = cgutils.create_struct_proxy(out)(context, builder, value=args[2])
+        length = builder.extract_value(target.shape, 1)
+        for k in range(LANES):
+            offset = builder.add(builder.mul(builder.add(args[3], constant[k]), length), args[4])
+            builder.store(
+                block[k], builder.bitcast(builder.gep(target.data, [offset]), vector.as_pointer()), align=align
+            )
+        return context.get_dummy_value()
+
+    return types.void(rows, types.intp, out, types.intp, types.intp), lower
