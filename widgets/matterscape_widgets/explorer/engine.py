@@ -14,7 +14,7 @@ from matterscape.structures import Structures
 from matterscape.structures.properties import Property, collect_properties
 
 from .features import Cancelled, Features, Progress, Samples, choose_samples, compute_features
-from .properties import baseline_of, fractions, one_hot, properties_of_points, targets_of_frames
+from .properties import baseline_of, composition, properties_of_points, targets_of_frames
 
 LEAVE_ONE_OUT_BELOW = 50
 DESCRIPTOR = ("cutoff", "max_radial", "max_angular", "smearing")
@@ -243,7 +243,9 @@ class Exploration:
             raise ValueError(f"a map needs at least 3 {what}, got {len(samples)}{hint}")
         targets = self.targets(settings.per)
         if settings.target is not None and settings.target not in targets:
-            raise ValueError(f"target is {settings.target!r}; accepted are {', '.join(targets) or 'none of these data'}")
+            raise ValueError(
+                f"target is {settings.target!r}; accepted are {', '.join(targets) or 'none of these data'}"
+            )
         target = targets.get(settings.target)
 
         key = (settings.per, *settings.descriptor.values())
@@ -333,9 +335,7 @@ class Exploration:
                     make_model=lambda: RidgeModel(seed=self.seed),
                 )
             )
-            so_far = LearningCurve(
-                sizes[: k + 1], np.concatenate([one.rmse for one in curves]), curves[0].test_indices
-            )
+            so_far = LearningCurve(sizes[: k + 1], np.concatenate([one.rmse for one in curves]), curves[0].test_indices)
             progress((k + 1) / len(sizes), f"{size} training samples", so_far)
         return so_far
 
@@ -354,46 +354,43 @@ class Exploration:
     def _supervised(self, settings: Settings) -> bool:
         return settings.method in SUPERVISED and settings.target is not None
 
-    def _project(
-        self, settings: Settings, samples: Samples, features: Features, target: Property | None
-    ) -> Projection:
+    def _project(self, settings: Settings, samples: Samples, features: Features, target: Property | None) -> Projection:
         if settings.method in SUPERVISED and target is None:
-            raise ValueError(f"method is {settings.method!r}, which needs a target; choose one, or accepted are pca, kpca")
+            raise ValueError(
+                f"method is {settings.method!r}, which needs a target; choose one, or accepted are pca, kpca"
+            )
         values = None
         if settings.method in SUPERVISED:
-            composition = one_hot(samples) if target.level == "atom" else fractions(samples)
-            values = target.values - baseline_of(target.values, composition)
+            values = target.values - baseline_of(target.values, composition(samples, target.level))
             values = values if target.level == samples.level else values[samples.environments[:, 0]]
         return project(features.rows, settings.method, targets=values, mixing=settings.mixing, seed=self.seed)
 
     def _fit(self, samples: Samples, features: Features, target: Property) -> Fit:
         of_points = target.level == samples.level
         rows = features.rows if of_points else features.means
-        composition = one_hot(samples) if target.level == "atom" else fractions(samples)
+        columns = composition(samples, target.level)
         if len(rows) < 5:
             raise ValueError(f"a model of {target.name} needs at least 5 {target.level}s, got {len(rows)}")
         model = RidgeModel(folds="loo" if len(rows) < LEAVE_ONE_OUT_BELOW else 5, seed=self.seed)
-        model.fit(rows, target.values, composition=composition)
+        model.fit(rows, target.values, composition=columns)
         prediction, uncertainty = model.held_out_predictions, model.held_out_uncertainties
         level, unit = samples.level, target.unit
         if of_points:
-            columns = {
+            told = {
                 "prediction": (prediction, unit),
                 "error": (prediction - target.values, unit),
                 "|error|": (np.abs(prediction - target.values), unit),
                 "uncertainty": (uncertainty, unit),
             }
-            variance = uncertainty**2 / model.variance_scale
         else:
-            points = one_hot(samples)
-            local = model.predict(features.rows, composition=points)
-            frame = samples.environments[:, 0]
-            columns = {
-                "local prediction": (local, unit),
-                "uncertainty": (model.predict_uncertainty(features.rows, composition=points), unit),
-                "|error| of the structure": (np.abs(prediction - target.values)[frame], unit),
+            of_atoms = composition(samples, "atom")
+            error = np.abs(prediction - target.values)[samples.environments[:, 0]]
+            told = {
+                "local prediction": (model.predict(features.rows, composition=of_atoms), unit),
+                "uncertainty": (model.predict_uncertainty(features.rows, composition=of_atoms), unit),
+                "|error| of the structure": (error, unit),
             }
-            variance = columns["uncertainty"][0] ** 2 / model.variance_scale
-        columns["log10 rigidity"] = (-np.log10(np.maximum(variance, np.finfo(float).tiny)), "")
-        points = {name: Property(name, values, level, unit) for name, (values, unit) in columns.items()}
-        return Fit(model, target, rows, composition, prediction, uncertainty, points)
+        variance = np.maximum(told["uncertainty"][0] ** 2 / model.variance_scale, np.finfo(float).tiny)
+        told["log10 rigidity"] = (-np.log10(variance), "")
+        points = {name: Property(name, values, level, unit) for name, (values, unit) in told.items()}
+        return Fit(model, target, rows, columns, prediction, uncertainty, points)

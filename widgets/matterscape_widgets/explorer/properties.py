@@ -8,6 +8,7 @@ from matterscape.structures import Structures
 from matterscape.structures.properties import Properties, Property, collect_properties
 
 BOND = 1.25  # largest distance of two bonded atoms, in units of the sum of their covalent radii
+SAMPLES_PER_ELEMENT = 5
 MAX_CATEGORIES = 12  # that colours can tell apart
 ATOMS_PER_BLOCK = 4096
 _EXTENSIVE = ("energy", "free_energy")  # shown per atom
@@ -19,32 +20,43 @@ def species_of(samples) -> np.ndarray:
     return np.unique(np.concatenate([atoms.numbers for atoms in samples.frames]))
 
 
-def one_hot(samples) -> np.ndarray:
-    """Element of every point of a map of environments, (n_points, n_species)."""
-    numbers = np.concatenate([atoms.numbers for atoms in samples.frames])[samples.rows]
-    return (numbers[:, None] == species_of(samples)).astype(float)
+def composition(samples, level: str) -> np.ndarray:
+    """Columns of the baseline: fractions of the elements in every frame, or the element of every point.
 
+    Parameters
+    ----------
+    samples : Samples
+    level : "structure" or "atom"
 
-def fractions(samples) -> np.ndarray:
-    """Fraction of every element in every frame, (n_frames, n_species)."""
+    Returns
+    -------
+    array (n_frames, n_species) or (n_points, n_species)
+        A single column of ones where there are fewer than five structures for each element: they would be spent on
+        the constants.
+    """
     species = species_of(samples)
-    return np.array([(atoms.numbers[:, None] == species).mean(axis=0) for atoms in samples.frames])
+    if len(samples.frames) < SAMPLES_PER_ELEMENT * len(species):
+        return np.ones((len(samples.frames if level == "structure" else samples), 1))
+    if level == "structure":
+        return np.array([(atoms.numbers[:, None] == species).mean(axis=0) for atoms in samples.frames])
+    numbers = np.concatenate([atoms.numbers for atoms in samples.frames])[samples.rows]
+    return (numbers[:, None] == species).astype(float)
 
 
-def baseline_of(values: np.ndarray, composition: np.ndarray) -> np.ndarray:
+def baseline_of(values: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """The best constant per element: what a model need not learn.
 
     Parameters
     ----------
     values : array (n_samples,)
-    composition : array (n_samples, n_species)
-        Fractions of the elements.
+    columns : array (n_samples, n_species)
+        From `composition`.
 
     Returns
     -------
     array (n_samples,)
     """
-    return composition @ np.linalg.lstsq(composition, values, rcond=None)[0]
+    return columns @ np.linalg.lstsq(columns, values, rcond=None)[0]
 
 
 def coordination_numbers(frames: list[Atoms]) -> np.ndarray:
@@ -92,15 +104,20 @@ def _scalars(properties: Properties, level: str) -> list[Property]:
     for prop in properties.values():
         if prop.level != level or prop.name in _DULL:
             continue
+        size = int(np.prod(prop.values.shape[1:]))
         if prop.scalar:
             found.append(_renamed(prop))
-        elif prop.name == "stress":
-            trace = prop.values.reshape(len(prop.values), -1)[:, [0, 1, 2] if prop.values.ndim == 2 else [0, 4, 8]]
-            found.append(Property("pressure", -trace.mean(axis=1) / units.GPa, level, "GPa"))
-        elif not prop.categorical and prop.values.ndim == 2 and prop.values.shape[1] == 3:
-            norm = prop.norm()
+        elif prop.categorical:
+            continue
+        elif size == 3:
             name = "force" if prop.name == "forces" else _readable(prop.name)
-            found.append(Property(f"|{name}|", norm.values, level, prop.unit))
+            found.append(Property(f"|{name}|", prop.norm().values, level, prop.unit))
+        elif size in (6, 9):  # Voigt's order, or a whole tensor
+            diagonal = prop.values.reshape(len(prop.values), size)[:, [0, 1, 2] if size == 6 else [0, 4, 8]]
+            if prop.name == "stress":
+                found.append(Property("pressure", -diagonal.mean(axis=1) / units.GPa, level, "GPa"))
+            else:
+                found.append(Property(f"mean {_readable(prop.name)}", diagonal.mean(axis=1), level, prop.unit))
     return found
 
 
@@ -143,8 +160,10 @@ def properties_of_points(samples) -> dict[str, Property]:
     of_frames = _scalars(properties, "structure")
     energy = properties.get("energy_per_atom")
     if energy is not None and np.isfinite(energy.values).all():
-        above = energy.values - baseline_of(energy.values, fractions(samples))
-        of_frames.append(Property("energy above composition baseline", above, "structure", energy.unit))
+        columns = composition(samples, "structure")
+        if columns.shape[1] > 1:
+            above = energy.values - baseline_of(energy.values, columns)
+            of_frames.insert(0, Property("energy above composition baseline", above, "structure", energy.unit))
     if all(atoms.pbc.all() for atoms in samples.frames):
         masses = np.array([atoms.get_masses().sum() for atoms in samples.frames])
         volumes = np.array([atoms.get_volume() for atoms in samples.frames])
