@@ -2,5 +2,15 @@
 
 from .app import Explorer
 from .engine import Exploration, Outcome, Settings
+from .sources import Source, load_preferred, load_source, read_source
 
-__all__ = ["Exploration", "Explorer", "Outcome", "Settings"]
+__all__ = [
+    "Exploration",
+    "Explorer",
+    "Outcome",
+    "Settings",
+    "Source",
+    "load_preferred",
+    "load_source",
+    "read_source",
+]

@@ -38,8 +38,8 @@ class Explorer(Study):
 
     Parameters
     ----------
-    frames : sequence of ase.Atoms, optional
-        Structures of one's own, with properties in ``info`` and ``arrays``.
+    frames : Source or sequence of ase.Atoms, optional
+        Structures with properties in ``info`` and ``arrays``, or what `load_source` or `read_source` returns.
     dataset : str, optional
         A data set of `matterscape.datasets`, or ``"generated"``. Without frames and dataset, Li3PS4 if it is cached or
         within reach, else the generated set.
@@ -71,7 +71,7 @@ class Explorer(Study):
 
     def __init__(
         self,
-        frames: Sequence[Atoms] | None = None,
+        frames: Source | Sequence[Atoms] | None = None,
         dataset: str | None = None,
         *,
         settings: Settings | Mapping[str, Any] | None = None,
@@ -82,7 +82,9 @@ class Explorer(Study):
             raise ValueError(f"frames and dataset exclude each other; give one of them, not also dataset {dataset!r}")
         self.max_points = max_points
         self.folder = Path(folder)
-        if frames is not None:
+        if isinstance(frames, Source):
+            source = frames
+        elif frames is not None:
             source = Source("structures", list(frames), "Your structures")
         else:
             source = load_preferred() if dataset is None else load_source(dataset)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from threadpoolctl import threadpool_limits
 
 from matterscape.maps import Projection, nearest, project, suggest_hyperparameters
 from matterscape.models import LearningCurve, RidgeModel, learning_curve
@@ -17,6 +18,7 @@ from .features import Cancelled, Features, Progress, Samples, choose_samples, co
 from .properties import baseline_of, composition, properties_of_points, targets_of_frames
 
 LEAVE_ONE_OUT_BELOW = 50
+ONE_THREAD_BELOW = 4_000_000  # entries of features; threads of linear algebra on fewer cost more than they save
 DESCRIPTOR = ("cutoff", "max_radial", "max_angular", "smearing")
 SUPERVISED = ("pcovr", "kpcovr")
 
@@ -263,12 +265,14 @@ class Exploration:
         )
         progress(0.9, "map")
         projection_key = (key, settings.method, *((settings.mixing, target.name) if self._supervised(settings) else ()))
-        projection = stage("map", projection_key, lambda: self._project(settings, samples, features, target))
+        with _few_threads(features.rows):
+            projection = stage("map", projection_key, lambda: self._project(settings, samples, features, target))
         progress(0.95, "model")
         own = self._stage(f"properties {settings.per}", (), lambda: properties_of_points(samples))
         fit = None
         if target is not None:
-            fit = stage("model", (key, target.name), lambda: self._fit(samples, features, target))
+            with _few_threads(features.rows):
+                fit = stage("model", (key, target.name), lambda: self._fit(samples, features, target))
         progress(1.0, "done")
         return Outcome(
             settings=settings,
@@ -324,8 +328,8 @@ class Exploration:
             if cancelled() and curves:
                 break
             # The test set and the shuffles follow from the seed alone, so that single sizes make one curve.
-            curves.append(
-                learning_curve(
+            with _few_threads(fit.rows):
+                one = learning_curve(
                     fit.rows,
                     fit.target.values,
                     [size],
@@ -334,7 +338,7 @@ class Exploration:
                     seed=self.seed,
                     make_model=lambda: RidgeModel(seed=self.seed),
                 )
-            )
+            curves.append(one)
             so_far = LearningCurve(sizes[: k + 1], np.concatenate([one.rmse for one in curves]), curves[0].test_indices)
             progress((k + 1) / len(sizes), f"{size} training samples", so_far)
         return so_far
@@ -394,3 +398,8 @@ class Exploration:
         told["log10 rigidity"] = (-np.log10(variance), "")
         points = {name: Property(name, values, level, unit) for name, (values, unit) in told.items()}
         return Fit(model, target, rows, columns, prediction, uncertainty, points)
+
+
+def _few_threads(rows: np.ndarray):
+    """Linear algebra on small matrices in one thread, which also leaves a core to the page."""
+    return threadpool_limits(1 if rows.size < ONE_THREAD_BELOW else None, user_api="blas")
