@@ -379,7 +379,7 @@ class Explorer(Study):
         if fit is None:
             note = "These data have no property that a model could learn, so there is a map and no model."
         elif kind == "learning curve" and self._curve_result is None:
-            note = "Press “Learning curve” to compute it."
+            note = "Press “Compute learning curve” to see how the error falls with more data."
         self._plot_note.value = note
         self.curve.layout.display = "none" if note else ""
         self.curve.update(**plot.arguments())

@@ -11,13 +11,13 @@ function render({ model, el }) {
   const node = part("section", "matterscape-card");
   el.append(node);
   const draw = () => {
-    const rows = part("dl", "matterscape-card-rows");
+    const rows = part("div", "matterscape-card-rows");
     for (const [name, value, unit] of model.get("rows")) {
-      const text = part("dd", "", value);
+      const text = part("span", "matterscape-card-value", value);
       if (unit) text.append(part("span", "matterscape-card-unit", unit));
-      rows.append(part("dt", "", name), text);
+      rows.append(part("span", "matterscape-card-name", name), text);
     }
-    node.replaceChildren(part("h4", "matterscape-card-title", model.get("title")), rows);
+    node.replaceChildren(part("div", "matterscape-card-title", model.get("title")), rows);
     if (model.get("verdict")) {
       const verdict = part("p", "matterscape-card-verdict", model.get("verdict"));
       verdict.dataset.level = model.get("level");

@@ -43,7 +43,7 @@ def with_unit(prop: Property) -> str:
 def number(value: Any) -> str:
     """A value for a table."""
     if isinstance(value, str):
-        return value
+        return str(value)  # numpy's own strings have another repr
     if not np.isfinite(value):
         return "unknown"
     return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e6 else f"{value:.4g}"
@@ -52,28 +52,31 @@ def number(value: Any) -> str:
 def card(outcome: Outcome, point: int) -> dict[str, Any]:
     """Traits of the `PointCard` of one point."""
     told = outcome.properties
-    hidden = {"prediction", "local prediction", "error", "|error|", "uncertainty", "log10 rigidity"}
-    rows = [[name, number(prop.values[point]), prop.unit] for name, prop in told.items() if name not in hidden]
-    verdict, level = "", "middle"
+    rows, verdict, level, of_model = [], "", "middle", set()
     if outcome.fit is not None:
-        name = "prediction" if "prediction" in told else "local prediction"
-        unit = told[name].unit
-        target = outcome.fit.target.name
-        value, uncertainty = told[name].values[point], told["uncertainty"].values[point]
-        what = f"{target}, {'cross-validated' if name == 'prediction' else 'local'} prediction"
-        rows.append([what, f"{value:.4f} ± {uncertainty:.2g}", unit])
-        if "error" in told:
+        of_model = set(outcome.fit.points)
+        held_out = "prediction" in of_model
+        value = told["prediction" if held_out else "local prediction"].values[point]
+        uncertainty, unit = told["uncertainty"].values[point], outcome.fit.target.unit
+        digits = int(np.clip(2 - np.floor(np.log10(max(uncertainty, 1e-12))), 0, 8))
+        what = f"{'predicted' if held_out else 'local'} {outcome.fit.target.name}"
+        rows.append([what, f"{value:,.{digits}f} ± {uncertainty:.2g}", unit])
+        if held_out:
             rows.append(["error", f"{told['error'].values[point]:+.2g}", unit])
         rigidities = told["log10 rigidity"].values
         below = 100 * np.mean(rigidities < rigidities[point])
         rows.append(["log10 rigidity", f"{rigidities[point]:.2f}", ""])
         what = "structures" if outcome.samples.level == "structure" else "environments"
         if below < 10:
-            verdict, level = f"The model knows little here: {100 - below:.0f} % of the {what} are more rigid.", "low"
+            verdict, level = (
+                f"The model knows little here: {100 - below:.0f} % of the {what} are as rigid or more.",
+                "low",
+            )
         elif below < 75:
             verdict = f"The model knows this as well as most: more rigid than {below:.0f} % of the {what}."
         else:
             verdict, level = f"The model knows this well: more rigid than {below:.0f} % of the {what}.", "high"
+    rows += [[name, number(p.values[point]), p.unit] for name, p in told.items() if name not in of_model]
     neighbours = [
         [index, short_label(outcome.samples, index), f"{similarity:.4f}"]
         for index, similarity in outcome.neighbours(point)
