@@ -91,8 +91,8 @@ class Explorer(Study):
         changes = asdict(settings) if isinstance(settings, Settings) else dict(settings or {})
 
         self.controls = Controls(source.name)
-        self.map = LiveMap([], [], height=420)
-        self.curve = Curve(height=300)
+        self.map = LiveMap([], [], height=430)
+        self.curve = Curve(height=340)
         self.card = PointCard()
         self.run = Run(self._work, "Compute", arguments=lambda: {"job": self._compute_job(self.controls.settings)})
         self.pane: StructurePane | None = None
@@ -179,7 +179,7 @@ class Explorer(Study):
     def _ended(self, run: Run) -> None:
         again, self._again = self._again, False
         if run.state == "failed":
-            self.error(run.exception)
+            self.error(text.complaint(run.exception))
             self._show_source()
             self._show_settings(self.outcome.settings)
         elif run.result is not None:
@@ -323,7 +323,7 @@ class Explorer(Study):
         try:
             yield
         except Exception as problem:
-            self.error(problem)
+            self.error(text.complaint(problem))
 
     def _paint(self, new_points: bool = False) -> None:
         """Draw the map: positions, colours, sizes."""
