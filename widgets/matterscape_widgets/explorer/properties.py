@@ -7,7 +7,7 @@ from ase.data import chemical_symbols, covalent_radii
 from matterscape.structures import Structures
 from matterscape.structures.properties import Properties, Property, collect_properties
 
-BOND = 1.25  # largest distance of two bonded atoms, in units of the sum of their covalent radii
+BOND = 1.15  # largest distance of two bonded atoms, in units of the sum of their covalent radii
 SAMPLES_PER_ELEMENT = 5
 MAX_CATEGORIES = 12  # that colours can tell apart
 ATOMS_PER_BLOCK = 4096
