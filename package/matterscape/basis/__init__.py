@@ -1,5 +1,6 @@
-"""Functions on the sphere and along the radius, and how they couple."""
+"""Bases for functions of positions: radial functions, cutoffs, spherical harmonics, and how they couple and rotate."""
 
+from matterscape.basis.clebsch_gordan import ClebschGordan, SparseCoupling, clebsch_gordan
 from matterscape.basis.cutoffs import RadialScaling, ShiftedCosine, SmoothPolynomial, Step
 from matterscape.basis.radial import (
     CustomRadialBasis,
@@ -15,8 +16,10 @@ from matterscape.basis.spherical_harmonics import (
     spherical_harmonics_with_hessians,
 )
 from matterscape.basis.splines import Spline
+from matterscape.basis.wigner import wigner_matrices
 
 __all__ = [
+    "ClebschGordan",
     "CustomRadialBasis",
     "GaussianTypeOrbitals",
     "LaplacianEigenstates",
@@ -24,11 +27,14 @@ __all__ = [
     "RadialScaling",
     "ShiftedCosine",
     "SmoothPolynomial",
+    "SparseCoupling",
     "Spline",
     "Step",
     "centre_overlap",
+    "clebsch_gordan",
     "radial_integrals",
     "spherical_harmonics",
     "spherical_harmonics_with_gradients",
     "spherical_harmonics_with_hessians",
+    "wigner_matrices",
 ]
