@@ -56,7 +56,8 @@ def build_map(
         Of the supervised projections, which need a target.
     target : str, optional
         Property that a ridge model is fitted to. An energy is modelled per atom with a constant for each species. In a
-        map of environments a target of the structures gives each environment its own contribution.
+        map of environments a target of the structures gives each environment its own contribution, relative to the mean
+        of its element.
     max_environments : int
         A map of more environments shows a random sample of this size.
     seed : int
@@ -194,8 +195,11 @@ def _fit(goal: Property, structures, of_structures, of_atoms, atoms, seed) -> tu
         }
         variance = np.square(spread) / model.variance_scale
     else:
-        entries = {f"local {goal.name}": (model.predict(of_atoms, composition=one_hot[atoms]), goal.unit)}
-        variance = 1.0 / model.rigidity(of_atoms, composition=one_hot[atoms])
+        # The constant of an element is arbitrary where the composition never varies, so it is taken out.
+        elements, local = one_hot[atoms], model.predict(of_atoms, composition=one_hot[atoms])
+        means = elements.T @ local / np.maximum(elements.sum(axis=0), 1.0)
+        entries = {f"local {goal.name}": (local - elements @ means, goal.unit)}
+        variance = 1.0 / model.rigidity(of_atoms, composition=elements)
     entries["log10 rigidity"] = (-np.log10(np.maximum(variance, np.finfo(float).tiny)), "")
     return model, {name: Property(name, column, level, unit) for name, (column, unit) in entries.items()}
 

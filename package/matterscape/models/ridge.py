@@ -25,7 +25,7 @@ _ARRAYS = (
     "baseline_coefficients",
     "_baseline_features",
     "_baseline_inverse",
-    "_scale",
+    "scale",
     "_basis",
     "_eigenvalues",
 )
@@ -90,6 +90,9 @@ class RidgeModel:
     coefficients : array (n_features,)
         Weights of the raw features.
     baseline_coefficients : array (n_baseline,)
+    scale : array (n_features,)
+        What the features are divided by before the penalty applies.
+    chosen_regularisation : float
     regularisation_path : RegularisationPath or None
         None when the regularisation was given.
     held_out_predictions : array (n_samples,) or None
@@ -212,8 +215,8 @@ class RidgeModel:
             force_parts = self._force_equations(forces, jacobians, n_atoms.astype(int), c.shape[1], fold_of)
 
         # With fewer samples than features the problem lives in the span of the rows; a rotation is free for ridge.
-        self._scale = self._column_scale(x, raw_squares, force_parts)
-        x /= self._scale.astype(x.dtype)
+        self.scale = self._column_scale(x, raw_squares, force_parts)
+        x /= self.scale.astype(x.dtype)
         span = None
         if force_parts is None and n_samples < self.n_features:
             x, span = rotate_into_row_space(x)
@@ -223,7 +226,7 @@ class RidgeModel:
             rows = fold_of == f
             parts.append(NormalEquations.zero(x.shape[1], c.shape[1]).add_rows(x[rows], c[rows], y[rows]))
         if force_parts is not None:
-            force_parts = [part.rescaled(self._scale) for part in force_parts]
+            force_parts = [part.rescaled(self.scale) for part in force_parts]
             parts = [part + of_forces for part, of_forces in zip(parts, force_parts)]
         total = sum(parts[1:], start=parts[0])
         if self.regularisation is None:
@@ -241,7 +244,7 @@ class RidgeModel:
         self._eigenvalues = solution.eigenvalues
         self._baseline_features = x_of_c
         self._baseline_inverse = solution.baseline_inverse
-        self.coefficients = (w if span is None else span @ w) / self._scale
+        self.coefficients = (w if span is None else span @ w) / self.scale
         self.baseline_coefficients = y_of_c + solution.baseline[:, 0] - x_of_c @ self.coefficients
         return self
 
@@ -408,7 +411,7 @@ class RidgeModel:
         inverse_roots = 1.0 / np.sqrt(self._eigenvalues + self.chosen_regularisation)
         parts = []
         for block, of_species in zip(row_blocks(x), row_blocks(c)):
-            scaled = (block - of_species @ self._baseline_features) / self._scale
+            scaled = (block - of_species @ self._baseline_features) / self.scale
             inside = scaled @ self._basis  # (samples, rank)
             part = ((inside * inverse_roots) ** 2).sum(axis=1)
             if self._basis.shape[1] < self.n_features:  # directions that no training sample has

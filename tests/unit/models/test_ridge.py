@@ -204,7 +204,7 @@ def test_cross_validation_with_forces_equals_explicit_refits():
         arguments = dict(n_atoms=data.n_atoms[train], composition=data.composition[train])
         arguments.update(forces=np.concatenate([by_structure[a] for a in train]))
         trial.fit(summed[train], energies[train], jacobians=[blocks[a] for a in train], **arguments)
-        penalty = GRID[g] * (model._scale[0] / trial._scale[0]) ** 2
+        penalty = GRID[g] * (model.scale[0] / trial.scale[0]) ** 2
         refit = RidgeModel(regularisation=penalty, force_weight=0.3)
         refit.fit(summed[train], energies[train], jacobians=[blocks[a] for a in train], **arguments)
         predicted = refit.predict(summed[held], n_atoms=data.n_atoms[held], composition=data.composition[held])
