@@ -176,9 +176,7 @@ class StructurePane(ipywidgets.VBox):
     def _checked(self, environments: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         pairs = np.asarray(environments)
         if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
-            raise ValueError(
-                f"environments must be pairs of whole numbers (structure, atom), not {environments!r:.60}."
-            )
+            raise ValueError(f"environments must be pairs of whole numbers (structure, atom), not {environments!r:.50}")
         for structure, atom in pairs.tolist():
             if not 0 <= structure < len(self.frames) or not 0 <= atom < len(self.frames[structure]):
                 raise ValueError(f"environments contains ({structure}, {atom}), but that atom does not exist.")
