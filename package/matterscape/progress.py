@@ -20,5 +20,10 @@ def progress(items: Iterable[Item], description: str, total: int | None = None) 
     """
     from tqdm.auto import tqdm
 
-    visible = "ipykernel" in sys.modules or sys.stderr.isatty()
+    visible = sys.stderr.isatty() or _in_notebook()
     return tqdm(items, desc=description, total=total, delay=1.0, disable=not visible, leave=False)
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")

@@ -108,9 +108,7 @@ def test_run_shows_progress_while_the_kernel_is_free_and_can_be_cancelled(notebo
     box = notebook.locator(".matterscape-run").first
     box.get_by_text("Train", exact=True).click()
     notebook.wait_for_function(
-        "() => /step \\\\d+.of.200.·.\\\\d+.%/.test(document.querySelector('.matterscape-run').textContent)".replace(
-            "\\\\", "\\"
-        )
+        r"() => /step\s\d+\sof\s200\s·\s\d+\s%/.test(document.querySelector('.matterscape-run').textContent)"
     )
     assert python(notebook, "(train.state, train.partial < 199)") == ("running", True)  # the kernel answers meanwhile
     box.get_by_text("Cancel", exact=True).click()

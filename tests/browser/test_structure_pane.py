@@ -11,7 +11,8 @@ FRAMES = """
 import numpy as np
 from ase.build import bulk, molecule
 from matterscape_widgets import LiveMap, StructurePane, Study, link
-frames = [molecule(name) for name in ("H2O", "CH4", "NH3", "C6H6", "CH3CH2OH")] + [bulk("NaCl", "rocksalt", 5.64, cubic=True)]
+frames = [molecule(name) for name in ("H2O", "CH4", "NH3", "C6H6", "CH3CH2OH")]
+frames.append(bulk("NaCl", "rocksalt", 5.64, cubic=True))
 """
 STRUCTURES = [
     FRAMES
@@ -52,12 +53,15 @@ def click_point(page, index):
     page.mouse.click(*page.locator(".matterscape-map").evaluate("(root, i) => root.pointPosition(i)", index))
 
 
-def type_index(page, value):
-    """Choose a structure or an atom in chemiscope's own panel."""
-    box = page.locator(".chemiscope-info input[type=number]").last
-    box.scroll_into_view_if_needed()
-    box.fill(str(value))
-    box.press("Enter")
+def click_slider(page, kind, fraction):
+    """Click on chemiscope's own slider for structures or atoms.
+
+    The mouse, because JupyterLab takes the keys typed into a shadow root for its shortcuts.
+    """
+    slider = page.locator(f".matterscape-study .chemiscope-info .chsp-{kind}-slider")
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    page.mouse.click(box["x"] + fraction * box["width"], box["y"] + box["height"] / 2)
 
 
 def test_structures(page, lab, pictures):
@@ -73,7 +77,7 @@ def test_structures(page, lab, pictures):
     page.wait_for_timeout(1500)
     assert viewer.screenshot() != before
     page.screenshot(path=pictures / "structures.png")
-    type_index(page, 2)  # chemiscope counts from 1 or 0, as its settings say: the map only has to agree
+    click_slider(page, "structure", 0.4)
     wait_python(page, "pane.structure != 5 and landscape.active == pane.structure")
     shown = python(page, "landscape.active")
     page.get_by_text("Full chemiscope map").click()
@@ -100,6 +104,6 @@ def test_environments_and_a_single_frame(page, lab, pictures):
     wait_python(page, "pane._widget.selected_ids == {'structure': 5, 'atom': 6}")
     page.wait_for_timeout(1500)
     page.screenshot(path=pictures / "environments.png")
-    type_index(page, 3)
+    click_slider(page, "atom", 0.1)
     wait_python(page, "pane.atom not in (6, None) and environments[landscape.active] == (pane.structure, pane.atom)")
     assert colours(page.locator(".chemiscope-structure").last) > 50

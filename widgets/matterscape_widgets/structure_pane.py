@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -73,6 +74,7 @@ class StructurePane(ipywidgets.VBox):
         self._shapes = shapes
         self._silent = False
         self._widget = None
+        self._displayed = False
         self._box = ipywidgets.Box(layout=ipywidgets.Layout(width="100%"))
         self._box.add_class("matterscape-viewer")
         self._button = ipywidgets.Button(
@@ -84,6 +86,8 @@ class StructurePane(ipywidgets.VBox):
         self._note = ipywidgets.HTML()
         super().__init__([self._box, ipywidgets.HBox([self._button, self._note])])
         self.add_class("matterscape-structure-pane")
+        if self.environments:
+            self.add_class("matterscape-atomic")
         self.layout.width = "100%"
         if self.environments:
             self._move(*self.environments[0])
@@ -115,8 +119,7 @@ class StructurePane(ipywidgets.VBox):
                 raise ValueError(f"{what} is none of the {len(self.environments)} environments of this pane.")
             atom = atoms[0]
         self._move(structure, atom)
-        with self._quiet():
-            self._widget.selected_ids = self._selection()
+        self._select()
 
     def show_point(self, index: int) -> None:
         """Display what point `index` of a map stands for: an environment if there are any, else a structure."""
@@ -204,7 +207,7 @@ class StructurePane(ipywidgets.VBox):
         atomic = self.environments is not None
         settings = {
             "target": "atom" if atomic else "structure",
-            "pinned": [self._sorted_environments().index((self.structure, self.atom)) if atomic else self.structure],
+            "pinned": [self._pin()],
             "structure": [{"unitCell": bool(periodic), "keepOrientation": False}],
         }
         environments = [(s, a, self.cutoff) for s, a in self._sorted_environments()] if atomic else None
@@ -223,11 +226,30 @@ class StructurePane(ipywidgets.VBox):
 
     def _place(self, widget: chemiscope.widget.ChemiscopeWidgetBase) -> None:
         old, self._widget = self._widget, widget
+        self._displayed = False
         widget.observe(self._follow, "selected_ids")
+        widget.observe(self._notice_display, "settings")
         self._box.children = (widget,)
         if old is not None:
             old.unobserve(self._follow, "selected_ids")
+            old.unobserve(self._notice_display, "settings")
             old.close()
+
+    def _select(self) -> None:
+        """Tell chemiscope what to show."""
+        widget = self._widget
+        with self._quiet():
+            widget.selected_ids = self._selection()
+            if not self._displayed:  # chemiscope starts from its settings, whatever is selected by then
+                widget.settings = widget.settings | {"pinned": [self._pin()]}
+                widget.value = re.sub(r'"pinned": \[\d+\]', f'"pinned": [{self._pin()}]', widget.value, count=1)
+
+    def _pin(self) -> int:
+        """Where chemiscope counts what is on display."""
+        return self.structure if self.atom is None else self._sorted_environments().index((self.structure, self.atom))
+
+    def _notice_display(self, _: dict) -> None:
+        self._displayed = self._displayed or not self._silent
 
     def _selection(self) -> dict:
         return {"structure": self.structure} if self.atom is None else {"structure": self.structure, "atom": self.atom}

@@ -16,7 +16,7 @@ function render({ model, el }) {
     node.dataset.kind = kind;
     if (kind === "readout") {
       const value = part("span", "readout-value", model.get("text"));
-      if (model.get("unit")) value.append(part("span", "readout-unit", model.get("unit")));
+      if (model.get("unit")) value.append(" ", part("span", "readout-unit", model.get("unit")));
       node.replaceChildren(part("span", "readout-label", model.get("label")), value);
       return;
     }

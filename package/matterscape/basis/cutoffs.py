@@ -120,7 +120,7 @@ class SmoothPolynomial:
 class RadialScaling:
     """Weight that falls off with the distance: ``rate / (rate + (r / scale)**exponent)``.
 
-    With ``rate = 0`` it is the bare power ``(scale / r)**exponent``. Same as featomic's ``Willatt2018``.
+    Same as featomic's ``Willatt2018``; with ``rate = 0`` it is the bare power ``(scale / r)**exponent``.
 
     Parameters
     ----------

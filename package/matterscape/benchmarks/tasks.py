@@ -44,8 +44,8 @@ def get_task(name: str) -> Task:
     """
     if name not in TASKS:
         close = difflib.get_close_matches(name, TASKS, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise ValueError(f"there is no benchmark '{name}'{hint} Accepted are: {', '.join(TASKS)}")
+        hint = f", did you mean '{close[0]}'?" if close else ";"
+        raise ValueError(f"there is no benchmark '{name}'{hint} accepted are {', '.join(TASKS)}")
     return TASKS[name]
 
 

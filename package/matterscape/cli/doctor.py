@@ -26,7 +26,7 @@ def report() -> dict[str, Any]:
     dict
         ``matterscape``, ``python``, ``platform`` (text); ``libraries`` (name to version, None where not installed);
         ``threads`` (``cores``, ``affinity``, ``quota`` in cores or None, ``kernels``, ``layer`` of numba);
-        ``numba_cache`` (``folder``, ``writable``); ``gpu`` (names); ``data`` (``folder``, ``present``, ``missing``);
+        ``memory_gb`` (of the machine or the container); ``numba_cache`` (``folder``, ``writable``); ``gpu`` (names); ``data`` (``folder``, ``present``, ``missing``);
         ``chromium`` (path or None).
     """
     from matterscape import __version__
@@ -37,6 +37,7 @@ def report() -> dict[str, Any]:
         "platform": f"{platform.platform()}, {platform.machine()}",
         "libraries": {name: _version(name) for name in LIBRARIES},
         "threads": _threads(),
+        "memory_gb": _memory_gb(),
         "numba_cache": _numba_cache(),
         "gpu": _gpus(),
         "data": _data(),
@@ -56,9 +57,9 @@ def _threads() -> dict[str, Any]:
 
     import numba
 
-    from matterscape.kernels.threads import _container_quota, get_threads
+    from matterscape.kernels.threads import container_quota, get_threads
 
-    quota = _container_quota()
+    quota = container_quota()
     numba.get_num_threads()  # chooses the threading layer, which is unknown before
     return {
         "cores": os.cpu_count(),
@@ -67,6 +68,12 @@ def _threads() -> dict[str, Any]:
         "kernels": get_threads(),
         "layer": numba.threading_layer(),
     }
+
+
+def _memory_gb() -> float:
+    from matterscape.kernels import memory_limit
+
+    return round(memory_limit() / 1e9, 1)
 
 
 def _numba_cache() -> dict[str, Any]:
@@ -120,6 +127,7 @@ def describe(found: dict[str, Any]) -> str:
         "not installed": ", ".join(absent) or "-",
         "threads": f"{threads['kernels']} ({threads['cores']} cores, {threads['affinity']} usable, {quota}; "
         f"numba layer {threads['layer']})",
+        "memory": f"{found['memory_gb']:g} GB",
         "compiled kernels": f"{cache['folder']} ({'writable' if cache['writable'] else 'not writable'})",
         "GPU": ", ".join(found["gpu"]) or "none",
         "data cache": f"{data['folder']} ({len(data['present'])} of {len(data['present']) + len(data['missing'])} "

@@ -42,10 +42,14 @@ def studies(
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return
     rows = [
-        [entry["name"], entry["kind"], str(entry.get("arxiv", "-")), f"{entry['minutes']:g} min", entry["title"]]
+        [entry["name"], entry["kind"], str(entry.get("arxiv", "-")), _duration(entry["minutes"]), entry["title"]]
         for entry in found
     ]
     typer.echo(table(["name", "kind", "arXiv", "time", "title"], rows) if rows else "no notebooks yet")
+
+
+def _duration(minutes: float) -> str:
+    return f"{minutes:g} min" if minutes >= 1 else f"{60 * minutes:.0f} s"
 
 
 def run(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from matterscape.basis._harmonics_kernels import harmonics_tables
-from matterscape.basis.spherical_harmonics import spherical_harmonics_with_gradients
+from matterscape.basis.spherical_harmonics import harmonics_and_gradients
 from matterscape.descriptors import _density_kernels as kernels
 from matterscape.kernels import Operator
 
@@ -34,7 +34,7 @@ def _parts_reference(
     vectors: torch.Tensor, table: torch.Tensor, inverse_step: float, max_angular: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Harmonics (P, lm), their gradients (P, 3, lm), radial values and slopes (P, lm, n), directions (P, 3)."""
-    harmonics, gradients = spherical_harmonics_with_gradients.reference(vectors, max_angular)
+    harmonics, gradients = harmonics_and_gradients.reference(vectors, max_angular)
     distances = vectors.norm(dim=1)
     repeats = torch.tensor([2 * l + 1 for l in range(max_angular + 1)], device=vectors.device)
     radial, slopes = (

@@ -12,15 +12,21 @@ import numpy as np
 SQRT2 = math.sqrt(2.0)
 
 
+@numba.njit(nogil=True, cache=True)
+def shell_factor(l):
+    """(-1)^l / sqrt(2 l + 1): the Clebsch-Gordan coefficient that couples l with l to an invariant."""
+    return (1.0 - 2.0 * (l % 2)) / math.sqrt(2 * l + 1)
+
+
 @numba.njit(nogil=True, cache=True, parallel=True, fastmath={"contract", "nsz", "reassoc"})
 def symmetric_products(a, b, max_angular, features):
-    """features[i, l, q1 <= q2] = sum_m (a_q1 b_q2 + b_q1 a_q2) / 2 / sqrt(2 l + 1), times sqrt(2) if q1 < q2."""
+    """features[i, l, q1 <= q2] = sum_m (a_q1 b_q2 + b_q1 a_q2) / 2 * shell_factor(l), times sqrt(2) if q1 < q2."""
     n_samples, _, n_channels = a.shape
     for i in numba.prange(n_samples):
         row = np.empty(n_channels, a.dtype)
         start = 0
         for l in range(max_angular + 1):
-            half = 0.5 / math.sqrt(2 * l + 1)
+            half = 0.5 * shell_factor(l)
             for q1 in range(n_channels):
                 for q2 in range(q1, n_channels):
                     row[q2] = 0.0
@@ -36,13 +42,13 @@ def symmetric_products(a, b, max_angular, features):
 
 @numba.njit(nogil=True, cache=True, parallel=True, fastmath={"contract", "nsz", "reassoc"})
 def squares(a, max_angular, features):
-    """features[i, l, q1 <= q2] = sum_m a_q1 a_q2 / sqrt(2 l + 1), times sqrt(2) if q1 < q2."""
+    """features[i, l, q1 <= q2] = sum_m a_q1 a_q2 * shell_factor(l), times sqrt(2) if q1 < q2."""
     n_samples, _, n_channels = a.shape
     for i in numba.prange(n_samples):
         row = np.empty(n_channels, a.dtype)
         start = 0
         for l in range(max_angular + 1):
-            factor = 1.0 / math.sqrt(2 * l + 1)
+            factor = shell_factor(l)
             for q1 in range(n_channels):
                 for q2 in range(q1, n_channels):
                     row[q2] = 0.0
@@ -58,12 +64,12 @@ def squares(a, max_angular, features):
 
 @numba.njit(nogil=True, cache=True, parallel=True, fastmath={"contract", "nsz", "reassoc"})
 def contraction(gradient, a, max_angular, result):
-    """result[i, lm, q] = sum_q' (g_qq' + g_q'q) a_q' / sqrt(2 l + 1): the transpose of d(squares)/da."""
+    """result[i, lm, q] = sum_q' (g_qq' + g_q'q) a_q' * shell_factor(l): the transpose of d(squares)/da."""
     n_samples, _, n_channels = a.shape
     for i in numba.prange(n_samples):
         start = 0
         for l in range(max_angular + 1):
-            factor = 1.0 / math.sqrt(2 * l + 1)
+            factor = shell_factor(l)
             for q1 in range(n_channels):
                 for lm in range(l * l, (l + 1) * (l + 1)):
                     a1 = SQRT2 * factor * a[i, lm, q1]

@@ -23,6 +23,10 @@ def channel_pairs(n_channels: int) -> tuple[np.ndarray, np.ndarray]:
     return np.triu_indices(n_channels)
 
 
+def _shell_factor(l: int) -> float:
+    return (-1) ** l / math.sqrt(2 * l + 1)
+
+
 def _weights(n_channels: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     q1, q2 = (torch.from_numpy(q).to(like.device) for q in channel_pairs(n_channels))
     weights = torch.full_like(q1, math.sqrt(2.0), dtype=like.dtype)
@@ -35,7 +39,7 @@ def _bilinear_reference(a: torch.Tensor, b: torch.Tensor, max_angular: int) -> t
     blocks = []
     for l in range(max_angular + 1):
         rows = slice(l * l, (l + 1) ** 2)
-        products = torch.einsum("nmq,nmr->nqr", a[:, rows], b[:, rows]) / math.sqrt(2 * l + 1)
+        products = torch.einsum("nmq,nmr->nqr", a[:, rows], b[:, rows]) * _shell_factor(l)
         blocks.append(0.5 * (products + products.transpose(1, 2))[:, q1, q2] * weights)
     return torch.cat(blocks, dim=1)
 
@@ -54,7 +58,7 @@ def _contraction_reference(gradient: torch.Tensor, a: torch.Tensor, max_angular:
     matrices[:, :, q1, q2] = blocks
     matrices = matrices + matrices.transpose(2, 3)
     parts = [
-        torch.einsum("nqr,nmr->nmq", matrices[:, l], a[:, l * l : (l + 1) ** 2]) / math.sqrt(2 * l + 1)
+        torch.einsum("nqr,nmr->nmq", matrices[:, l], a[:, l * l : (l + 1) ** 2]) * _shell_factor(l)
         for l in range(max_angular + 1)
     ]
     return torch.cat(parts, dim=1)

@@ -1,6 +1,5 @@
 """SOAP power spectrum and radial spectrum."""
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -161,10 +160,11 @@ def _pooled(features: torch.Tensor, structures: Structures, pooling: str | None)
 class PowerSpectrum(_Invariants):
     r"""SOAP power spectrum: rotationally invariant products of two expansion coefficients.
 
-    .. math:: p_i^{q_1 q_2 l} = \frac{\sqrt{2 - \delta_{q_1 q_2}}}{\sqrt{2l + 1}} \sum_m c_i^{q_1 lm} c_i^{q_2 lm},
+    .. math:: p_i^{q_1 q_2 l} = \sqrt{2 - \delta_{q_1 q_2}} \frac{(-1)^l}{\sqrt{2l + 1}} \sum_m c_i^{q_1 lm} c_i^{q_2 lm},
               \qquad q = (a, n),\ q_1 \le q_2
 
     Only pairs of channels q1 <= q2 are kept; the factor sqrt(2) leaves all inner products as with the full matrix.
+    The factor of l is the Clebsch-Gordan coefficient of an invariant, as in featomic.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ class PowerSpectrum(_Invariants):
 
 
 class RadialSpectrum(_Invariants):
-    """SOAP radial spectrum: the spherical average of the density, ``sqrt(4 pi) c_i^{an00}``.
+    """SOAP radial spectrum: the coefficients ``c_i^{an00}`` of the density's spherical average.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ class RadialSpectrum(_Invariants):
         return self.expansion.channels
 
     def _features(self, density: torch.Tensor) -> torch.Tensor:
-        return math.sqrt(4 * math.pi) * density[:, 0]
+        return density[:, 0]
 
     def _derivative(self, density: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
         return self._features(change)

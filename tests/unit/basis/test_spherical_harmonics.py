@@ -1,7 +1,8 @@
+import importlib
+
 import numpy as np
 import pytest
 import torch
-from matterscape.basis import spherical_harmonics as module
 from matterscape.basis.spherical_harmonics import (
     spherical_harmonics,
     spherical_harmonics_with_gradients,
@@ -10,6 +11,8 @@ from matterscape.basis.spherical_harmonics import (
 from scipy.special import sph_harm_y
 
 pytestmark = pytest.mark.unit
+
+module = importlib.import_module("matterscape.basis.spherical_harmonics")
 
 
 def random(*shape, seed=0, dtype=torch.float64):
@@ -118,9 +121,9 @@ def test_operator_is_registered_correctly(name):
 
 
 def test_first_and_second_derivatives_by_finite_differences():
-    vectors = random(4, 3).requires_grad_()
-    assert torch.autograd.gradcheck(lambda v: spherical_harmonics(v, 5), vectors)
-    assert torch.autograd.gradgradcheck(lambda v: spherical_harmonics(v, 5), vectors)
+    vectors = random(2, 3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: spherical_harmonics(v, 4), vectors)
+    assert torch.autograd.gradgradcheck(lambda v: spherical_harmonics(v, 3), vectors)
     assert torch.autograd.gradcheck(lambda v: spherical_harmonics_with_gradients(v, 3), vectors)
     jacobian = torch.autograd.functional.jacobian(
         lambda v: spherical_harmonics_with_gradients(v, 4)[1].sum(0), vectors

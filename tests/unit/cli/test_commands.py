@@ -135,7 +135,9 @@ def test_doctor(run):
     status, out, _ = run("doctor", "--json")
     found = json.loads(out)
     assert status == 0
+    assert found["memory_gb"] > 0
     assert set(found) == {
+        "memory_gb",
         "matterscape", "python", "platform", "libraries", "threads", "numba_cache", "gpu", "data", "chromium",
     }  # fmt: skip
     assert (

@@ -107,6 +107,9 @@ def test_studies_command(folder, capfd):
     lines = capfd.readouterr().out.splitlines()
     assert lines[0].split() == ["name", "kind", "arXiv", "time", "title"]
     assert lines[2].split() == ["2403.02251-prediction-rigidity", "study", "2403.02251", "1.5", "min", "Rigidity"]
+    make_notebook(folder / "brief.ipynb", title="Brief", claim="Short.", minutes=0.2)
+    assert main(["studies", "--folder", str(folder)]) == 0
+    assert "brief                           tool      -           12 s     Brief" in capfd.readouterr().out
     assert main(["studies", "--folder", str(folder), "--json"]) == 0
     assert json.loads(capfd.readouterr().out) == gallery.entries(folder)
 

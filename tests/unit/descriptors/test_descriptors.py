@@ -105,7 +105,7 @@ def test_power_spectrum_of_one_neighbour_is_the_legendre_kernel():
     columns = soap.columns
     for feature, label in zip(features, columns):
         l = label["l"]
-        expected = radial[l, label["n_1"]] * radial[l, label["n_2"]] * np.sqrt(2 * l + 1) / (4 * np.pi)
+        expected = radial[l, label["n_1"]] * radial[l, label["n_2"]] * (-1) ** l * np.sqrt(2 * l + 1) / (4 * np.pi)
         assert feature.item() == pytest.approx(expected.item() * (1 if label["n_1"] == label["n_2"] else np.sqrt(2)))
 
 
