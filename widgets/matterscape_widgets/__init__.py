@@ -1,0 +1,27 @@
+"""Interactive views for Jupyter: maps, curves, structures, studies, background runs and self-checking exercises.
+
+Every widget takes plain numpy arrays and ASE frames and works in any notebook.
+"""
+
+from .check import Check, CheckResult, Checks, Invariance, Limit
+from .curve import Curve, Series
+from .live_map import LiveMap
+from .run import Run
+from .structure_pane import StructurePane, link
+from .study import Readout, Study
+
+__all__ = [
+    "Check",
+    "CheckResult",
+    "Checks",
+    "Curve",
+    "Invariance",
+    "Limit",
+    "LiveMap",
+    "Readout",
+    "Run",
+    "Series",
+    "StructurePane",
+    "Study",
+    "link",
+]

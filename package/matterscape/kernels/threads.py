@@ -10,7 +10,7 @@ import torch
 _threads: int | None = None
 
 
-def _container_quota() -> float:
+def container_quota() -> float:
     """CPU quota of the container in cores; infinite when there is none."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -36,7 +36,7 @@ def default_threads() -> int:
         if value.isdigit() and int(value) > 0:
             return min(int(value), numba.config.NUMBA_NUM_THREADS)
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(affinity, math.ceil(min(_container_quota(), 1e6)), numba.config.NUMBA_NUM_THREADS))
+    return max(1, min(affinity, math.ceil(min(container_quota(), 1e6)), numba.config.NUMBA_NUM_THREADS))
 
 
 def get_threads() -> int:

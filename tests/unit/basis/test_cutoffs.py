@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from matterscape.basis.cutoffs import RadialScaling, ShiftedCosine, SmoothPolynomial, Step
 
 pytestmark = pytest.mark.unit

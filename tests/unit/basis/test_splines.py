@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from matterscape.basis.splines import Spline, evaluate_spline
 
 pytestmark = pytest.mark.unit

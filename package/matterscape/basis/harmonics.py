@@ -53,7 +53,7 @@ def spherical_harmonics_with_gradients(vectors: torch.Tensor, max_angular: int) 
         By the Cartesian vector, of ``Y(r / |r|)``, in units of 1 / length.
     """
     _check(vectors, max_angular)
-    return _with_gradients(vectors, max_angular)
+    return harmonics_and_gradients(vectors, max_angular)
 
 
 def spherical_harmonics_with_hessians(
@@ -70,7 +70,7 @@ def spherical_harmonics_with_hessians(
     hessians : torch.Tensor, (n_vectors, 3, 3, (max_angular + 1)^2)
     """
     _check(vectors, max_angular)
-    return *_with_gradients(vectors, max_angular), _hessians(vectors, max_angular)
+    return *harmonics_and_gradients(vectors, max_angular), _hessians(vectors, max_angular)
 
 
 def _check(vectors: torch.Tensor, max_angular: int) -> None:
@@ -297,7 +297,7 @@ def _with_gradients_derivative(inputs, gradients):
     return _vjp(vectors, by_values, max_angular) + sum(rows), None
 
 
-_with_gradients = Operator(
+harmonics_and_gradients = Operator(
     "spherical_harmonics_with_gradients",
     reference=_with_gradients_reference,
     body=_with_gradients_body,
