@@ -4,10 +4,11 @@ import ase
 import numpy as np
 import pytest
 import torch
-from matterscape.basis.clebsch_gordan import ClebschGordan, clebsch_gordan
+
+from matterscape.basis.coupling import ClebschGordan, clebsch_gordan
 from matterscape.basis.cutoffs import RadialScaling, ShiftedCosine
+from matterscape.basis.harmonics import spherical_harmonics_with_hessians
 from matterscape.basis.radial import GaussianTypeOrbitals, LaplacianEigenstates, centre_overlap, radial_integrals
-from matterscape.basis.spherical_harmonics import spherical_harmonics_with_hessians
 
 pytestmark = pytest.mark.peers
 featomic = pytest.importorskip("featomic")

@@ -1,7 +1,12 @@
 """Bases for functions of positions: radial functions, cutoffs, spherical harmonics, and how they couple and rotate."""
 
-from matterscape.basis.clebsch_gordan import ClebschGordan, SparseCoupling, clebsch_gordan
+from matterscape.basis.coupling import ClebschGordan, SparseCoupling, clebsch_gordan
 from matterscape.basis.cutoffs import RadialScaling, ShiftedCosine, SmoothPolynomial, Step
+from matterscape.basis.harmonics import (
+    spherical_harmonics,
+    spherical_harmonics_with_gradients,
+    spherical_harmonics_with_hessians,
+)
 from matterscape.basis.radial import (
     CustomRadialBasis,
     GaussianTypeOrbitals,
@@ -9,11 +14,6 @@ from matterscape.basis.radial import (
     RadialBasis,
     centre_overlap,
     radial_integrals,
-)
-from matterscape.basis.spherical_harmonics import (
-    spherical_harmonics,
-    spherical_harmonics_with_gradients,
-    spherical_harmonics_with_hessians,
 )
 from matterscape.basis.splines import Spline
 from matterscape.basis.wigner import wigner_matrices

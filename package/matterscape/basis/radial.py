@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import gamma, ive, spherical_jn
+from scipy.special import gamma, spherical_jn
 
 from matterscape.basis.splines import Spline
 
@@ -31,12 +31,15 @@ class RadialBasis(Protocol):
     cutoff: float
 
     @property
-    def extent(self) -> float: ...
+    def extent(self) -> float:
+        """Radius beyond which the functions are negligible, in Å."""
 
     @property
-    def finest_length(self) -> float: ...
+    def finest_length(self) -> float:
+        """Width of the narrowest feature, in Å."""
 
-    def evaluate(self, distances: np.ndarray, max_angular: int) -> np.ndarray: ...
+    def evaluate(self, distances: np.ndarray, max_angular: int) -> np.ndarray:
+        """Values (M, max_angular + 1, max_radial) at distances (M,)."""
 
 
 def _check_sizes(max_radial: int, cutoff: float) -> None:
@@ -333,8 +336,8 @@ def _panels(stop: float, length: float) -> tuple[np.ndarray, np.ndarray]:
 def _scaled_bessel(max_angular: int, z: np.ndarray) -> np.ndarray:
     """Modified spherical Bessel functions ``exp(-z) i_l(z)`` as (max_angular + 1, *z.shape), for z from 0 on.
 
-    By recursion in l: upwards where z is large, else downwards through the ratios i_l / i_(l-1), which converge from any
-    start far above (Abramowitz and Stegun, 10.2.18; Gautschi, SIAM Rev. 9, 24 (1967)).
+    By recursion in l: upwards where z is large, else downwards through the ratios i_l / i_(l-1), which converge from
+    any start far above (Abramowitz and Stegun, 10.2.18; Gautschi, SIAM Rev. 9, 24 (1967)).
     """
     result = np.empty((max_angular + 1, *z.shape))
     large = z > max(30.0, max_angular**2)

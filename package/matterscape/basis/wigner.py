@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from matterscape.basis.clebsch_gordan import clebsch_gordan
+from matterscape.basis.coupling import clebsch_gordan
 
 # a vector in the order of the real harmonics of l = 1
 _YZX = [1, 2, 0]

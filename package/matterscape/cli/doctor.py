@@ -26,8 +26,8 @@ def report() -> dict[str, Any]:
     dict
         ``matterscape``, ``python``, ``platform`` (text); ``libraries`` (name to version, None where not installed);
         ``threads`` (``cores``, ``affinity``, ``quota`` in cores or None, ``kernels``, ``layer`` of numba);
-        ``memory_gb`` (of the machine or the container); ``numba_cache`` (``folder``, ``writable``); ``gpu`` (names); ``data`` (``folder``, ``present``, ``missing``);
-        ``chromium`` (path or None).
+        ``memory_gb`` (of the machine or the container); ``numba_cache`` (``folder``, ``writable``); ``gpu`` (names);
+        ``data`` (``folder``, ``present``, ``missing``); ``chromium`` (path or None).
     """
     from matterscape import __version__
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from matterscape.basis.spherical_harmonics import spherical_harmonics
-from matterscape.basis.wigner import wigner_matrices
 from scipy.spatial.transform import Rotation
+
+from matterscape.basis.harmonics import spherical_harmonics
+from matterscape.basis.wigner import wigner_matrices
 
 pytestmark = pytest.mark.unit
 

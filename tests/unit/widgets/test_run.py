@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+
 from matterscape_widgets import Run
 
 pytestmark = pytest.mark.unit

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
+
 from matterscape_widgets import LiveMap, StructurePane, link
 
 pytestmark = [pytest.mark.unit, pytest.mark.filterwarnings("ignore:chemiscope.show")]

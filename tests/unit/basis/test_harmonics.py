@@ -3,16 +3,17 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from matterscape.basis.spherical_harmonics import (
+from scipy.special import sph_harm_y
+
+from matterscape.basis.harmonics import (
     spherical_harmonics,
     spherical_harmonics_with_gradients,
     spherical_harmonics_with_hessians,
 )
-from scipy.special import sph_harm_y
 
 pytestmark = pytest.mark.unit
 
-module = importlib.import_module("matterscape.basis.spherical_harmonics")
+module = importlib.import_module("matterscape.basis.harmonics")
 
 
 def random(*shape, seed=0, dtype=torch.float64):
@@ -29,7 +30,7 @@ def arguments(name, n_vectors, max_angular, dtype=torch.float64):
     return [vectors, *extra, max_angular]
 
 
-OPERATORS = ["_values", "_with_gradients", "_hessians", "_vjp", "_jvp", "_hvp"]
+OPERATORS = ["_values", "harmonics_and_gradients", "_hessians", "_vjp", "_jvp", "_hvp"]
 
 
 @pytest.mark.parametrize("max_angular", [12, 50])

@@ -3,11 +3,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from matterscape.basis.clebsch_gordan import ClebschGordan, clebsch_gordan, complex_clebsch_gordan
-from matterscape.basis.spherical_harmonics import spherical_harmonics
-from matterscape.basis.wigner import wigner_matrices
 from scipy.spatial.transform import Rotation
 from sympy.physics.quantum.cg import CG
+
+from matterscape.basis.coupling import ClebschGordan, clebsch_gordan, complex_clebsch_gordan
+from matterscape.basis.harmonics import spherical_harmonics
+from matterscape.basis.wigner import wigner_matrices
 
 pytestmark = pytest.mark.unit
 
