@@ -78,21 +78,29 @@ class Live(Study):
         self.recompute()
 
 
-def row(*views: ipywidgets.Widget, width: str | None = None) -> ipywidgets.Box:
+def row(*views: ipywidgets.Widget, widths: Sequence[str | None] | None = None) -> ipywidgets.Box:
     """Views side by side, wrapped where there is no room.
 
     Parameters
     ----------
     *views : widgets
         In their order.
-    width : str, optional
-        CSS width of each. Without it, views that have no width of their own share what is left of the row.
+    widths : sequence of str or None, optional
+        CSS width of each view; those with None share what is left of the row, as do all without `widths`.
 
     Returns
     -------
     ipywidgets.Box
+
+    Raises
+    ------
+    ValueError
+        If there is not one width for each view.
     """
-    for view in views:
-        view.layout.width = width or view.layout.width
-        view.layout.flex = "0 1 auto" if view.layout.width else "1 1 300px"
+    widths = [None] * len(views) if widths is None else list(widths)
+    if len(widths) != len(views):
+        raise ValueError(f"widths has {len(widths)} entries, but there are {len(views)} views.")
+    for view, width in zip(views, widths):
+        view.layout.width = width
+        view.layout.flex = "0 1 auto" if width else "1 1 300px"
     return ipywidgets.Box(views, layout=ipywidgets.Layout(flex_flow="row wrap", width="100%"))
