@@ -35,7 +35,7 @@ def complex_clebsch_gordan(l1: int, l2: int, total: int) -> np.ndarray:
 
     References
     ----------
-    Racah, Phys. Rev. 62, 438 (1942), eq. (16).
+    Racah, Phys. Rev. 62, 438 (1942).
     """
     _check_triangle(l1, l2, total)
     a, b, c = l1 + l2 - total, l1 - l2 + total, -l1 + l2 + total

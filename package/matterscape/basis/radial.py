@@ -71,7 +71,7 @@ class GaussianTypeOrbitals:
 
     References
     ----------
-    Musil et al., J. Chem. Phys. 154, 114109 (2021), doi 10.1063/5.0044689, section II.C.
+    Musil et al., J. Chem. Phys. 154, 114109 (2021), doi 10.1063/5.0044689.
     """
 
     max_radial: int
@@ -278,8 +278,8 @@ def radial_integrals(
 
     References
     ----------
-    Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013), section III; Musil et al., J. Chem. Phys. 154, 114109
-    (2021), eq. (15).
+    Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013); Musil et al., J. Chem. Phys. 154, 114109
+    (2021).
     """
     integrals = _radial_integral_function(basis, max_angular, smearing)
     return Spline.fit(lambda r: integrals(r).reshape(len(r), -1), basis.cutoff, tolerance)
