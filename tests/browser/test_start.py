@@ -3,7 +3,7 @@
 import pytest
 
 pytest.importorskip("lab_browser", reason="playwright or Pillow is not installed (extra: test)")
-from lab_browser import open_notebook  # noqa: E402
+from lab_browser import open_notebook
 
 pytestmark = pytest.mark.browser
 
