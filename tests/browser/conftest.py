@@ -2,7 +2,7 @@
 
 `lab`      a `Lab` that serves a throw-away copy of the repository's `notebooks` folder: ``open_notebook(page, lab,
            "start.ipynb")``; ``lab.add(name, cells)`` adds a notebook made by the test.
-`browser`  the Chromium; ``new_page(browser)`` where a module keeps one page for all its tests.
+`browser`  the Chromium; ``new_page(browser)`` and ``close_page(page)`` where a module keeps one page for all its tests.
 `page`     a fresh page for one test.
 `pictures` where screenshots go: the folder named by MATTERSCAPE_PICTURES, else a temporary one.
 
@@ -46,12 +46,12 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    """A fresh page, closed afterwards so that its WebGL contexts are given back."""
-    from lab_browser import new_page
+    """A fresh page, closed afterwards so that kernel and WebGL contexts are given back."""
+    from lab_browser import close_page, new_page
 
     instance = new_page(browser)
     yield instance
-    instance.close()
+    close_page(instance)
 
 
 @pytest.fixture(scope="session")

@@ -145,6 +145,12 @@ def new_page(browser, width: int = 1400, height: int = 1000, **options) -> Page:
     return page
 
 
+def close_page(page: Page) -> None:
+    """Stop the notebook's kernel, whose memory the next notebook needs, and close the page."""
+    page.evaluate("async () => { await window.jupyterapp?.shell.currentWidget?.sessionContext?.shutdown(); }")
+    page.close()
+
+
 def open_notebook(page: Page, lab: Lab, name: str, timeout: float = 180) -> list[str]:
     """Open a notebook, run every cell and return the errors of its cells."""
     page.goto(f"{lab.url}/lab/tree/{name}?reset", timeout=timeout * 1000)

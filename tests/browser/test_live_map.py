@@ -5,7 +5,17 @@ import statistics
 import pytest
 
 lab_browser = pytest.importorskip("lab_browser", reason="playwright or Pillow is not installed (extra: test)")
-from lab_browser import colours, execute, new_page, open_notebook, python, set_theme, step_slider, wait_python  # noqa: E402
+from lab_browser import (  # noqa: E402
+    close_page,
+    colours,
+    execute,
+    new_page,
+    open_notebook,
+    python,
+    set_theme,
+    step_slider,
+    wait_python,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -56,7 +66,7 @@ def notebook(browser, lab):
         "() => document.querySelectorAll('.matterscape-map[data-draws]').length === 3", timeout=60_000
     )
     yield page
-    page.close()
+    close_page(page)
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +125,15 @@ def test_hover_label_of_categories_and_missing_colours(notebook):
     notebook.mouse.move(*place(notebook, CLOUD, 6))
     tip = notebook.locator(CLOUD).locator(".matterscape-tip")
     tip.wait_for(state="visible")
-    assert "not a number" in tip.inner_text()
+    assert "missing" in tip.inner_text()
+
+
+def test_hover_among_a_hundred_thousand_points(notebook):
+    index = python(notebook, "int(np.argmax(np.frombuffer(many._x, '<f4')))")
+    notebook.mouse.move(*place(notebook, MANY, index))
+    tip = notebook.locator(MANY).locator(".matterscape-tip")
+    tip.wait_for(state="visible")
+    assert tip.locator(".matterscape-tip-title").inner_text() == f"#{index}"
 
 
 def test_click_and_shift_click_reach_python(notebook):

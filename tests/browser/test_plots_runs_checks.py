@@ -3,7 +3,7 @@
 import pytest
 
 lab_browser = pytest.importorskip("lab_browser", reason="playwright or Pillow is not installed (extra: test)")
-from lab_browser import colours, execute, new_page, open_notebook, python, set_theme, wait_python  # noqa: E402
+from lab_browser import close_page, colours, execute, new_page, open_notebook, python, set_theme, wait_python  # noqa: E402
 
 pytestmark = pytest.mark.browser
 
@@ -52,7 +52,7 @@ def notebook(browser, lab):
         "() => document.querySelectorAll('.matterscape-curve[data-draws]').length === 2", timeout=60_000
     )
     yield page
-    page.close()
+    close_page(page)
 
 
 def place(page, nth, name, index):
@@ -121,7 +121,7 @@ def test_run_shows_an_error_as_a_sentence(notebook):
     box = notebook.locator(".matterscape-run").nth(1)
     box.get_by_text("Fit", exact=True).click()
     box.get_by_role("alert").wait_for()
-    assert box.get_by_role("alert").inner_text().replace("\u00a0", " ") == "cutoff is -1, but must be positive."
+    assert box.get_by_role("alert").inner_text() == "cutoff is -1, but must be positive."
     assert python(notebook, "fit.state") == "failed"
 
 

@@ -49,8 +49,9 @@ def wait_for_structures(page, count=1):
 
 
 def click_point(page, index):
-    page.locator(".matterscape-map").scroll_into_view_if_needed()
-    page.mouse.click(*page.locator(".matterscape-map").evaluate("(root, i) => root.pointPosition(i)", index))
+    root = page.locator(".matterscape-study .matterscape-map")
+    root.scroll_into_view_if_needed()
+    page.mouse.click(*root.evaluate("(root, i) => root.pointPosition(i)", index))
 
 
 def click_slider(page, kind, fraction):

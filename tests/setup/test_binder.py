@@ -33,7 +33,7 @@ with event.install_recorder("numba:compile") as recorder:
     import matterscape
     for name in matterscape._SUBPACKAGES:
         getattr(matterscape, name)
-    from matterscape.kernels import warm_up
+    from matterscape import warm_up
     warm_up.main()
 import gc
 hits = sum(sum(d.stats.cache_hits.values()) for d in gc.get_objects() if isinstance(d, Dispatcher))
@@ -104,7 +104,7 @@ def test_no_test_tools_are_installed(image):
         "hypothesis",
         "playwright",
         "featomic",
-        "sphericart-torch",
+        "sphericart",
         "ruff",
     }
 

@@ -21,11 +21,11 @@ MODULES = sorted([*PACKAGE.rglob("*.py"), *WIDGETS.rglob("*.py")])
 
 # Lowest floor first. A subpackage may import its own floor and those below; cycles are excluded separately.
 FLOORS = (
-    {"kernels", "structures", "basis"},
+    {"kernels", "structures", "basis", "progress"},
     {"descriptors", "potentials", "uq"},
     {"models"},
     {"transport", "dynamics", "electrons"},
-    {"maps", "datasets", "cli"},
+    {"maps", "datasets", "cli", "benchmarks", "warm_up"},
 )
 FLOOR_OF = {name: height for height, names in enumerate(FLOORS) for name in names}
 # Names that `matterscape` itself hands out lazily, and where they live.

@@ -68,7 +68,7 @@ const decimals = (step) => Math.max(0, Math.min(12, -Math.floor(Math.log10(step)
 
 // One number with the resolution that its axis deserves.
 function formatValue(value, span) {
-  if (!Number.isFinite(value)) return "not a number";
+  if (!Number.isFinite(value)) return "missing";
   const size = Math.abs(value);
   if (size >= 1e7 || (size > 0 && size < 1e-4)) {
     const [mantissa, exponent] = value.toExponential(3).split("e");

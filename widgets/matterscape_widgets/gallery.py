@@ -10,11 +10,11 @@ from IPython.display import HTML
 
 _STYLE = """
 <style>
-.ms-gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); gap: 16px; margin: 8px 0 20px; }
+.ms-gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); gap: 16px;
+  margin: 8px 0 20px; }
 .ms-card { border: 1px solid var(--jp-border-color2, #ddd); border-radius: 8px; overflow: hidden; display: flex;
   flex-direction: column; background: var(--jp-layout-color1, #fff); color: var(--jp-content-font-color1, #222); }
-.ms-card .ms-picture { aspect-ratio: 16 / 9; background: var(--jp-layout-color2, #f3f3f3) center / cover no-repeat;
-  display: flex; align-items: center; justify-content: center; font-size: 28px; color: var(--jp-content-font-color3, #999); }
+.ms-card .ms-picture { aspect-ratio: 16 / 9; background: var(--jp-layout-color2, #f3f3f3) center / cover no-repeat; }
 .ms-card .ms-text { padding: 10px 14px 12px; display: flex; flex-direction: column; gap: 6px; flex: 1; }
 .ms-card .ms-title { font-size: 15px; font-weight: 600; line-height: 1.3; }
 .ms-card .ms-claim { font-size: 13px; line-height: 1.45; flex: 1; }
@@ -64,8 +64,9 @@ def _card(entry: dict, folder: Path) -> str:
             picture = f' style="background-image:url(data:{_MIME[file.suffix]};base64,{data})"'
     minutes = float(entry["minutes"])
     time = f"{minutes:g} min" if minutes >= 1 else f"{60 * minutes:.0f} s"
-    arxiv = f'<a href="https://arxiv.org/abs/{text["arxiv"]}" target="_blank">arXiv:{text["arxiv"]}</a>'
-    foot = [f"runs in {time}", *([arxiv] if entry.get("arxiv") else [])]
+    foot = [f"runs in {time}"]
+    if entry.get("arxiv"):
+        foot.append(f'<a href="https://arxiv.org/abs/{text["arxiv"]}" target="_blank">arXiv:{text["arxiv"]}</a>')
     return (
         f'<div class="ms-card"><div class="ms-picture"{picture}></div><div class="ms-text">'
         f'<div class="ms-title"><a href="{text["path"]}">{text["title"]}</a></div>'

@@ -25,7 +25,7 @@ function render({ model, el }) {
     tools[name].addEventListener("click", () => (name === "reset" ? resetView() : setMode(name)));
   }
 
-  let x, y, colour, size, count, order, chosen, colourRange, sizeRange;
+  let x, y, colour, size, count, order, shades, chosen, colourRange, sizeRange;
   let home, view, zoomed = false, plot = null, grid = null;
   let mode = "pan", hovered = null, drag = null, outdated = true;
 
@@ -38,11 +38,13 @@ function render({ model, el }) {
     home = { x: paddedRange(...extent([shown(x, y)])), y: paddedRange(...extent([shown(y, x)])) };
     colourRange = extent([colour]);
     sizeRange = extent([size]);
+    shades = Int16Array.from({ length: count }, (_, i) => colourIndex(i));
     order = Uint32Array.from({ length: count }, (_, i) => i);
     // Many points are drawn a block at a time, colour by colour within it: few calls to the canvas, and no colour
-    // always on top.
+    // always on top. One number holds colour and index, so that the sort needs no comparison function.
     for (let from = 0; count > MANY && colour.length && from < count; from += MANY) {
-      order.subarray(from, from + MANY).sort((a, b) => colourIndex(a) - colourIndex(b));
+      const block = order.subarray(from, from + MANY);
+      block.set(block.map((i) => (shades[i] + 2) * MANY + (i - from)).sort().map((code) => from + (code % MANY)));
     }
     if (!zoomed) view = { x: [...home.x], y: [...home.y] };
     hovered = null;
@@ -130,11 +132,15 @@ function render({ model, el }) {
     ctx.strokeStyle = theme.paper;
     let current = null;
     const flush = () => { if (current !== null) { ctx.fill(); if (outline) ctx.stroke(); } };
+    const { left, top, width, height } = plot.box, plain = size.length ? null : basicRadius();
+    const stretchX = width / (view.x[1] - view.x[0]), stretchY = height / (view.y[1] - view.y[0]);
     for (let k = 0; k < count; k++) {
       const i = order[k];
-      if (!placed(i) || (which !== null && chosen[i] !== which)) continue;
-      const [px, py] = pixel(i), c = colourIndex(i), r = radius(i);
-      if (px < plot.box.left - r || px > plot.box.left + plot.box.width + r || py < plot.box.top - r || py > plot.box.top + plot.box.height + r) continue;
+      if (which !== null && chosen[i] !== which) continue;
+      const px = left + (x[i] - view.x[0]) * stretchX, py = top + (view.y[1] - y[i]) * stretchY;
+      const c = shades[i], r = plain ?? radius(i);
+      // Written so that a missing position fails it.
+      if (!(px > left - r && px < left + width + r && py > top - r && py < top + height + r)) continue;
       if (c !== current || outline) { flush(); ctx.fillStyle = palette(c); ctx.beginPath(); current = c; }
       if (squares) ctx.rect(px - r * 0.9, py - r * 0.9, r * 1.8, r * 1.8);
       else { ctx.moveTo(px + r, py); ctx.arc(px, py, r, 0, 2 * Math.PI); }

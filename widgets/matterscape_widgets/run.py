@@ -185,17 +185,18 @@ class Run(ipywidgets.VBox):
         elapsed = time.monotonic() - self._began
         self._bar.value = fraction
         if self.error:
-            kind, parts = "error", [self.error]
+            kind, what, figures = "error", self.error, []
         elif self.state == "running":
-            what = "Cancelling" if self._cancel.is_set() else message or "Running"
-            left = f"{_duration(elapsed * (1 / fraction - 1))} left" if fraction > 0.02 else ""
-            kind, parts = "status", [what, f"{100 * fraction:.0f} %", f"{_duration(elapsed)} gone", left]
+            kind, what = "status", "Cancelling" if self._cancel.is_set() else message or "Running"
+            left = [f"{_duration(elapsed * (1 / fraction - 1))} left"] if fraction > 0.02 else []
+            figures = [f"{100 * fraction:.0f} %", f"{_duration(elapsed)} gone", *left]
         else:
-            kind, parts = "status", [self.state.capitalize(), f"after {_duration(elapsed)}"]
+            kind, what, figures = "status", self.state.capitalize(), [f"after {_duration(elapsed)}"]
             if self.state == "cancelled" and (self.partial is not None or self.result is not None):
-                parts.append("what was computed is kept")
+                figures.append("what was computed is kept")
         with self._text.hold_sync():
-            self._text.kind, self._text.text = kind, " · ".join(part.replace(" ", "\u00a0") for part in parts if part)
+            self._text.kind = kind
+            self._text.text = " · ".join([what, *(figure.replace(" ", "\N{NO-BREAK SPACE}") for figure in figures)])
 
     def _clicked(self) -> None:
         try:

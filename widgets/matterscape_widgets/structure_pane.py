@@ -13,6 +13,9 @@ import numpy as np
 import traitlets
 
 from .live_map import LiveMap
+from .study import Line, sentence
+
+REPEATED_ATOMS = 2000  # atoms on screen up to which periodic structures are repeated around an environment
 
 
 class StructurePane(ipywidgets.VBox):
@@ -70,7 +73,10 @@ class StructurePane(ipywidgets.VBox):
         self.cutoff = float(cutoff)
         self.properties = properties
         self.environments = None if environments is None else self._checked(environments)
-        self._points = {pair: index for index, pair in reversed(list(enumerate(self.environments or ())))}
+        self._points: dict[tuple[int, int], int] = {}  # the first point of each environment
+        for index, pair in enumerate(self.environments or ()):
+            self._points.setdefault(pair, index)
+        self._sorted = sorted(self._points)  # as chemiscope has them
         self._shapes = shapes
         self._silent = False
         self._widget = None
@@ -83,7 +89,7 @@ class StructurePane(ipywidgets.VBox):
             layout=ipywidgets.Layout(width="auto"),
         )
         self._button.on_click(lambda _: self._toggle())
-        self._note = ipywidgets.HTML()
+        self._note = Line(kind="error", layout=ipywidgets.Layout(display="none"))
         super().__init__([self._box, ipywidgets.HBox([self._button, self._note])])
         self.add_class("matterscape-structure-pane")
         if self.environments:
@@ -153,9 +159,8 @@ class StructurePane(ipywidgets.VBox):
         ValueError
             If fewer than two properties are given, or an array does not fit the structures or the environments.
         """
-        chosen = (
-            self.properties() if properties is None and callable(self.properties) else properties or self.properties
-        )
+        chosen = self.properties if properties is None else properties
+        chosen = chosen() if callable(chosen) else chosen
         if not chosen or sum(_n_columns(values) for values in chosen.values()) < 2:
             raise ValueError("properties holds fewer than two columns, but a map needs two axes.")
         self._place(self._chemiscope("default", {name: self._property(name, v) for name, v in chosen.items()}))
@@ -171,46 +176,44 @@ class StructurePane(ipywidgets.VBox):
     def _checked(self, environments: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         pairs = np.asarray(environments)
         if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
-            raise ValueError(
-                f"environments must be pairs (structure, atom) of whole numbers, but has shape {pairs.shape}."
-            )
+            raise ValueError(f"environments must be pairs of whole numbers (structure, atom), not {environments!r:.50}")
         for structure, atom in pairs.tolist():
             if not 0 <= structure < len(self.frames) or not 0 <= atom < len(self.frames[structure]):
-                raise ValueError(
-                    f"environments contains ({structure}, {atom}), but there is no such structure or atom."
-                )
+                raise ValueError(f"environments contains ({structure}, {atom}), but that atom does not exist.")
         return [tuple(pair) for pair in pairs.tolist()]
 
     def _property(self, name: str, values: Any) -> dict:
         """One chemiscope property; its level follows from its length, environments before structures."""
         array = np.asarray(values)
+        if array.dtype.kind == "f" and np.isinf(array).any():
+            raise ValueError(f"properties[{name!r}] contains an infinite value; use nan for a missing one.")
+        if array.dtype.kind not in "iuf":
+            array = array.astype(str)  # chemiscope shows categories as strings
         if self.environments is not None and len(array) == len(self.environments):
-            unique = [self._points[pair] for pair in self._sorted_environments()]
-            return {"target": "atom", "values": array[unique]}
+            return {"target": "atom", "values": array[[self._points[pair] for pair in self._sorted]]}
         if len(array) == len(self.frames):
             return {"target": "structure", "values": array}
         raise ValueError(f"properties[{name!r}] has {len(array)} rows, but {self.n_points} are needed, one a point.")
-
-    def _sorted_environments(self) -> list[tuple[int, int]]:
-        return sorted(self._points)
 
     def _viewer(self) -> chemiscope.widget.ChemiscopeWidgetBase:
         # A property per structure (and per environment) keeps the information panel from being empty.
         properties = {"structure": {"target": "structure", "values": np.arange(len(self.frames))}}
         if self.environments is not None:
-            atoms = np.array([atom for _, atom in self._sorted_environments()])
+            atoms = np.array([atom for _, atom in self._sorted])
             properties["atom"] = {"target": "atom", "values": atoms}
         return self._chemiscope("structure", properties)
 
     def _chemiscope(self, mode: str, properties: dict) -> chemiscope.widget.ChemiscopeWidgetBase:
         periodic = any(frame.pbc.any() for frame in self.frames)
         atomic = self.environments is not None
+        # The neighbours of an atom at the edge of its cell lie in the next one.
+        repeat = 3 if atomic and periodic and 27 * max(map(len, self.frames)) <= REPEATED_ATOMS else 1
         settings = {
             "target": "atom" if atomic else "structure",
             "pinned": [self._pin()],
-            "structure": [{"unitCell": bool(periodic), "keepOrientation": False}],
+            "structure": [{"unitCell": bool(periodic), "supercell": [repeat] * 3}],
         }
-        environments = [(s, a, self.cutoff) for s, a in self._sorted_environments()] if atomic else None
+        environments = [(s, a, self.cutoff) for s, a in self._sorted] if atomic else None
         widget = chemiscope.show(
             self.frames,
             properties=properties,
@@ -246,7 +249,7 @@ class StructurePane(ipywidgets.VBox):
 
     def _pin(self) -> int:
         """Where chemiscope counts what is on display."""
-        return self.structure if self.atom is None else self._sorted_environments().index((self.structure, self.atom))
+        return self.structure if self.atom is None else self._sorted.index((self.structure, self.atom))
 
     def _notice_display(self, _: dict) -> None:
         self._displayed = self._displayed or not self._silent
@@ -274,7 +277,6 @@ class StructurePane(ipywidgets.VBox):
             self._silent = False
 
     def _toggle(self) -> None:
-        self._note.value = ""
         try:
             if isinstance(self._widget, chemiscope.widget.StructureWidget):
                 self.full_map()
@@ -282,13 +284,12 @@ class StructurePane(ipywidgets.VBox):
                 self.structure_only()
             self.error = ""
         except Exception as error:  # whatever the properties callable raises belongs on the screen, not in a log
-            self.error = str(error)
+            self.error = sentence(error)
 
     @traitlets.observe("error")
     def _show_error(self, change: dict) -> None:
-        self._note.value = ""
-        if change["new"]:
-            self._note.value = f'<span class="matterscape-error" role="alert">{_escape(change["new"])}</span>'
+        self._note.text = change["new"]
+        self._note.layout.display = "" if change["new"] else "none"
 
 
 def link(map_: LiveMap, pane: StructurePane) -> Callable[[], None]:
@@ -339,7 +340,3 @@ def link(map_: LiveMap, pane: StructurePane) -> Callable[[], None]:
 def _n_columns(values: Any) -> int:
     array = np.asarray(values)
     return 1 if array.ndim < 2 else array.shape[1]
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

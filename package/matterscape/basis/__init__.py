@@ -1,6 +1,12 @@
-"""Functions on the sphere and along the radius, and how they couple."""
+"""Bases for functions of positions: radial functions, cutoffs, spherical harmonics, and how they couple and rotate."""
 
+from matterscape.basis.coupling import ClebschGordan, SparseCoupling, clebsch_gordan
 from matterscape.basis.cutoffs import RadialScaling, ShiftedCosine, SmoothPolynomial, Step
+from matterscape.basis.harmonics import (
+    spherical_harmonics,
+    spherical_harmonics_with_gradients,
+    spherical_harmonics_with_hessians,
+)
 from matterscape.basis.radial import (
     CustomRadialBasis,
     GaussianTypeOrbitals,
@@ -9,14 +15,11 @@ from matterscape.basis.radial import (
     centre_overlap,
     radial_integrals,
 )
-from matterscape.basis.spherical_harmonics import (
-    spherical_harmonics,
-    spherical_harmonics_with_gradients,
-    spherical_harmonics_with_hessians,
-)
 from matterscape.basis.splines import Spline
+from matterscape.basis.wigner import wigner_matrices
 
 __all__ = [
+    "ClebschGordan",
     "CustomRadialBasis",
     "GaussianTypeOrbitals",
     "LaplacianEigenstates",
@@ -24,11 +27,14 @@ __all__ = [
     "RadialScaling",
     "ShiftedCosine",
     "SmoothPolynomial",
+    "SparseCoupling",
     "Spline",
     "Step",
     "centre_overlap",
+    "clebsch_gordan",
     "radial_integrals",
     "spherical_harmonics",
     "spherical_harmonics_with_gradients",
     "spherical_harmonics_with_hessians",
+    "wigner_matrices",
 ]

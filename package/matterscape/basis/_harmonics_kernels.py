@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from matterscape.basis._lanes import LANES, load, store, store_transposed
+from matterscape.basis._lanes import LANES, load, store, transpose_tile
 
 CHUNK = 64 * LANES  # vectors per task
 _device = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
@@ -196,22 +196,28 @@ def directional_block(solid, max_angular, tables, along, directional):
 
 
 @_device
-def _read(source, start, block):
-    """Columns of the rows from ``start`` on of an array (n_vectors, n) to a block (n, 8), zero beyond the end."""
+def read_block(source, start, block):
+    """The rows from ``start`` on of an array (n_vectors, n) as a block (n, 8), zeros beyond its end (device)."""
+    n = block.shape[0]
+    done = 0
+    if start + LANES <= source.shape[0]:
+        done = n - n % LANES
+        for row in range(0, done, LANES):
+            transpose_tile(source, start, row, block, row, 0)
     for lane in range(LANES):
-        for row in range(block.shape[0]):
+        for row in range(done, n):
             block[row, lane] = source[start + lane, row] if start + lane < source.shape[0] else 0
 
 
 @_device
-def _write(block, start, out, column):
-    """A block (n, 8) to columns ``column .. column + n - 1`` of the rows from ``start`` on of a contiguous array."""
+def write_block(block, start, out, column):
+    """A block (n, 8) to columns ``column .. column + n - 1`` of the rows from ``start`` on (device function)."""
     n = block.shape[0]
     done = 0
     if start + LANES <= out.shape[0]:
         done = n - n % LANES
         for row in range(0, done, LANES):
-            store_transposed(block, row, out, start, column + row)
+            transpose_tile(block, row, 0, out, start, column + row)
     for sample in range(start, min(start + LANES, out.shape[0])):
         for row in range(done, n):
             out[sample, column + row] = block[row, sample - start]
@@ -228,7 +234,7 @@ def values_kernel(vectors, max_angular, tables, values):
         for start in range(chunk * CHUNK, min((chunk + 1) * CHUNK, n_vectors), LANES):
             invalid += not normalise_block(vectors, start, units)
             harmonics_block(units, max_angular, tables, block)
-            _write(block, start, values, 0)
+            write_block(block, start, values, 0)
     return invalid == 0
 
 
@@ -244,9 +250,9 @@ def gradients_kernel(vectors, max_angular, tables, values, gradients):
             invalid += not normalise_block(vectors, start, units)
             harmonics_block(units, max_angular, tables, block)
             harmonics_gradients_block(units, max_angular, tables, block, slopes)
-            _write(block, start, values, 0)
+            write_block(block, start, values, 0)
             for axis in range(3):
-                _write(slopes[axis], start, gradients, axis * n)
+                write_block(slopes[axis], start, gradients, axis * n)
     return invalid == 0
 
 
@@ -280,8 +286,8 @@ def hessians_kernel(vectors, max_angular, tables, hessians):
                             mixed = unit_a * load(slopes[b], row) + unit_b * load(slopes[a], row)
                             second = second - angular * (mixed - radial * load(values, row))
                             store(block, row, inverse * inverse * second)
-                    _write(block, start, hessians, (3 * a + b) * n)
-                    _write(block, start, hessians, (3 * b + a) * n)
+                    write_block(block, start, hessians, (3 * a + b) * n)
+                    write_block(block, start, hessians, (3 * b + a) * n)
     return invalid == 0
 
 
@@ -297,7 +303,7 @@ def vjp_kernel(vectors, weights, max_angular, tables, result):
         for start in range(chunk * CHUNK, min((chunk + 1) * CHUNK, n_vectors), LANES):
             invalid += not normalise_block(vectors, start, units)
             harmonics_block(units, max_angular, tables, values)
-            _read(weights, start, weight)
+            read_block(weights, start, weight)
             x, y, z, inverse = load(units, 0), load(units, 1), load(units, 2), load(units, 3)
             sum_x = sum_y = sum_z = radial = 0 * x
             for angular in range(1, max_angular + 1):
@@ -309,7 +315,7 @@ def vjp_kernel(vectors, weights, max_angular, tables, result):
             store(total, 0, inverse * (sum_x - radial * x))
             store(total, 1, inverse * (sum_y - radial * y))
             store(total, 2, inverse * (sum_z - radial * z))
-            _write(total, start, result, 0)
+            write_block(total, start, result, 0)
     return invalid == 0
 
 
@@ -324,14 +330,14 @@ def jvp_kernel(vectors, directions, max_angular, tables, result):
         for start in range(chunk * CHUNK, min((chunk + 1) * CHUNK, n_vectors), LANES):
             invalid += not normalise_block(vectors, start, units)
             harmonics_block(units, max_angular, tables, values)
-            _read(directions, start, along)
+            read_block(directions, start, along)
             directional_block(values, max_angular, tables, along, slopes)
             inverse = load(units, 3)
             radial = load(units, 0) * load(along, 0) + load(units, 1) * load(along, 1) + load(units, 2) * load(along, 2)
             for angular in range(max_angular + 1):
                 for row in range(angular * angular, (angular + 1) * (angular + 1)):
                     store(slopes, row, inverse * (load(slopes, row) - angular * radial * load(values, row)))
-            _write(slopes, start, result, 0)
+            write_block(slopes, start, result, 0)
     return invalid == 0
 
 
@@ -348,8 +354,8 @@ def hvp_kernel(vectors, weights, directions, max_angular, tables, result):
         for start in range(chunk * CHUNK, min((chunk + 1) * CHUNK, n_vectors), LANES):
             invalid += not normalise_block(vectors, start, units)
             harmonics_block(units, max_angular, tables, values)
-            _read(weights, start, weight)
-            _read(directions, start, along)
+            read_block(weights, start, weight)
+            read_block(directions, start, along)
             directional_block(values, max_angular, tables, along, slopes)
             inverse = load(units, 3)
             radial = load(units, 0) * load(along, 0) + load(units, 1) * load(along, 1) + load(units, 2) * load(along, 2)
@@ -371,5 +377,5 @@ def hvp_kernel(vectors, weights, directions, max_angular, tables, result):
                 parallel = (curvature * radial - first) * load(units, axis)
                 result_axis = load(sums, axis) + parallel - value_sum * load(along, axis)
                 store(total, axis, inverse * inverse * result_axis)
-            _write(total, start, result, 0)
+            write_block(total, start, result, 0)
     return invalid == 0

@@ -2,8 +2,9 @@
 
 LLVM often cannot vectorise loops over short rows, as it has to assume that rows overlap. Arithmetic on ``Lanes`` is
 vector arithmetic by construction. Inside compiled code: ``load(rows, i)`` reads row i of an array (n, 8),
-``store(rows, i, lanes)`` writes it; ``+ - *`` work between lanes, and between lanes and a number. Where a machine has
-narrower registers, LLVM splits the operations.
+``store(rows, i, lanes)`` writes it; ``+ - *`` work between lanes, and between lanes and a number; ``transpose_tile``
+copies between arrays of one row per pair and arrays of one lane per pair. Where a machine has narrower registers, LLVM
+splits the operations.
 """
 
 import operator
@@ -108,35 +109,34 @@ def store(typingctx, rows, row, value):
 
 
 @intrinsic
-def store_transposed(typingctx, rows, row, out, sample, column):
-    """``out[sample + i, column + j] = rows[row + j, i]`` for i, j from 0 to 7; contiguous arrays (n, 8) and (m, k)."""
-    integers = all(isinstance(index, types.Integer) for index in (row, sample, column))
-    if not (_is_rows(rows) and _is_rows(out) and out.dtype == rows.dtype and integers):
+def transpose_tile(typingctx, source, row, column, out, out_row, out_column):
+    """``out[out_row + j, out_column + i] = source[row + i, column + j]`` for i, j from 0 to 7; contiguous 2D arrays."""
+    integers = all(isinstance(index, types.Integer) for index in (row, column, out_row, out_column))
+    if not (_is_rows(source) and _is_rows(out) and source.dtype == out.dtype and integers):
         return None
 
     def lower(context, builder, sig, args):
-        vector = context.get_value_type(Lanes(rows.dtype))
-        align = rows.dtype.bitwidth // 8
-        constant = {k: ir.Constant(args[1].type, k) for k in range(LANES)}
-        block = []
-        for k in range(LANES):
-            pointer = _pointer(context, builder, rows, args[0], builder.add(args[1], constant[k]), vector)
-            block.append(builder.load(pointer, align=align))
-        # three perfect shuffles of the 64 numbers exchange lane and row
+        vector = context.get_value_type(Lanes(source.dtype))
+        align = source.dtype.bitwidth // 8
+
+        def pointers(array_type, array, first, column):
+            fields = cgutils.create_struct_proxy(array_type)(context, builder, value=array)
+            length = builder.extract_value(fields.shape, 1)
+            for k in range(LANES):
+                offset = builder.add(builder.mul(builder.add(first, ir.Constant(first.type, k)), length), column)
+                yield builder.bitcast(builder.gep(fields.data, [offset]), vector.as_pointer())
+
+        tile = [builder.load(pointer, align=align) for pointer in pointers(source, *args[:3])]
+        # three perfect shuffles of the 64 numbers exchange their row and their column
         low, high = (
             ir.Constant(ir.VectorType(ir.IntType(32), LANES), [k for j in range(first, first + 4) for k in (j, j + 8)])
             for first in (0, 4)
         )
         for _ in range(3):
-            pairs = list(zip(block[:4], block[4:]))
-            block = [builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in (low, high)]
-        target = cgutils.create_struct_proxy(out)(context, builder, value=args[2])
-        length = builder.extract_value(target.shape, 1)
-        for k in range(LANES):
-            offset = builder.add(builder.mul(builder.add(args[3], constant[k]), length), args[4])
-            builder.store(
-                block[k], builder.bitcast(builder.gep(target.data, [offset]), vector.as_pointer()), align=align
-            )
+            pairs = list(zip(tile[:4], tile[4:]))
+            tile = [builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in (low, high)]
+        for value, pointer in zip(tile, pointers(out, *args[3:])):
+            builder.store(value, pointer, align=align)
         return context.get_dummy_value()
 
-    return types.void(rows, types.intp, out, types.intp, types.intp), lower
+    return types.void(source, types.intp, types.intp, out, types.intp, types.intp), lower

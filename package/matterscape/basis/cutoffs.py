@@ -48,7 +48,7 @@ class ShiftedCosine:
     """1 up to ``cutoff - width``, then half a cosine down to 0 at ``cutoff``: ``[1 + cos(pi t)] / 2``.
 
     ``t = (r - cutoff + width) / width``. The first derivative is continuous. Same as featomic's ``ShiftedCosine``; with
-    ``width = cutoff`` it is the function of Behler and Parrinello, Phys. Rev. Lett. 98, 146401 (2007), eq. (4).
+    ``width = cutoff`` it is the function of Behler and Parrinello, Phys. Rev. Lett. 98, 146401 (2007).
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class SmoothPolynomial:
 class RadialScaling:
     """Weight that falls off with the distance: ``rate / (rate + (r / scale)**exponent)``.
 
-    With ``rate = 0`` it is the bare power ``(scale / r)**exponent``. Same as featomic's ``Willatt2018``.
+    Same as featomic's ``Willatt2018``; with ``rate = 0`` it is the bare power ``(scale / r)**exponent``.
 
     Parameters
     ----------

@@ -15,12 +15,13 @@ from typing import Protocol
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import gamma, ive, spherical_jn
+from scipy.special import gamma, spherical_jn
 
 from matterscape.basis.splines import Spline
 
 # exp(-x**2 / 2) is below double precision from 9 on
 _GAUSSIAN_REACH = 9.0
+_DISTANCES_AT_ONCE = 64
 
 
 class RadialBasis(Protocol):
@@ -30,12 +31,15 @@ class RadialBasis(Protocol):
     cutoff: float
 
     @property
-    def extent(self) -> float: ...
+    def extent(self) -> float:
+        """Radius beyond which the functions are negligible, in Å."""
 
     @property
-    def finest_length(self) -> float: ...
+    def finest_length(self) -> float:
+        """Width of the narrowest feature, in Å."""
 
-    def evaluate(self, distances: np.ndarray, max_angular: int) -> np.ndarray: ...
+    def evaluate(self, distances: np.ndarray, max_angular: int) -> np.ndarray:
+        """Values (M, max_angular + 1, max_radial) at distances (M,)."""
 
 
 def _check_sizes(max_radial: int, cutoff: float) -> None:
@@ -67,7 +71,7 @@ class GaussianTypeOrbitals:
 
     References
     ----------
-    Musil et al., J. Chem. Phys. 154, 114109 (2021), doi 10.1063/5.0044689, section II.C.
+    Musil et al., J. Chem. Phys. 154, 114109 (2021), doi 10.1063/5.0044689.
     """
 
     max_radial: int
@@ -274,8 +278,8 @@ def radial_integrals(
 
     References
     ----------
-    Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013), section III; Musil et al., J. Chem. Phys. 154, 114109
-    (2021), eq. (15).
+    Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013); Musil et al., J. Chem. Phys. 154, 114109
+    (2021).
     """
     integrals = _radial_integral_function(basis, max_angular, smearing)
     return Spline.fit(lambda r: integrals(r).reshape(len(r), -1), basis.cutoff, tolerance)
@@ -308,11 +312,14 @@ def _radial_integral_function(
 
     def integrals(distances: np.ndarray) -> np.ndarray:
         result = np.empty((len(distances), max_angular + 1, basis.max_radial))
-        for i, r in enumerate(distances):
-            near = slice(*np.searchsorted(x, [r - _GAUSSIAN_REACH * smearing, r + _GAUSSIAN_REACH * smearing]))
-            gaussian = np.exp(-((x[near] - r) ** 2) / (2 * smearing**2))
-            bessel = _scaled_bessel(max_angular, x[near] * r / smearing**2)
-            result[i] = np.einsum("xl,xln->ln", bessel * gaussian[:, None], weighted[near])
+        for start in range(0, len(distances), _DISTANCES_AT_ONCE):
+            r = distances[start : start + _DISTANCES_AT_ONCE]
+            reach = _GAUSSIAN_REACH * smearing
+            near = slice(*np.searchsorted(x, [r.min() - reach, r.max() + reach]))
+            gaussian = np.exp(-((x[near] - r[:, None]) ** 2) / (2 * smearing**2))
+            bessel = _scaled_bessel(max_angular, x[near] * r[:, None] / smearing**2)  # (l, r, x)
+            for l in range(max_angular + 1):
+                result[start : start + len(r), l] = (bessel[l] * gaussian) @ weighted[near, l]
         return prefactor * result
 
     return integrals
@@ -327,9 +334,26 @@ def _panels(stop: float, length: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scaled_bessel(max_angular: int, z: np.ndarray) -> np.ndarray:
-    """``exp(-z) i_l(z)`` as (len(z), max_angular + 1), for z from 0 on."""
-    z = np.maximum(z, 1e-200)[:, None]  # at 0 the limit
-    return ive(np.arange(max_angular + 1) + 0.5, z) * np.sqrt(np.pi / (2 * z))
+    """Modified spherical Bessel functions ``exp(-z) i_l(z)`` as (max_angular + 1, *z.shape), for z from 0 on.
+
+    By recursion in l: upwards where z is large, else downwards through the ratios i_l / i_(l-1), which converge from
+    any start far above (Abramowitz and Stegun, 10.2.18; Gautschi, SIAM Rev. 9, 24 (1967)).
+    """
+    result = np.empty((max_angular + 1, *z.shape))
+    large = z > max(30.0, max_angular**2)
+    small = np.minimum(z, max(30.0, max_angular**2))
+    ratio = np.zeros_like(z)
+    ratios = [ratio] * (max_angular + 1)
+    for l in range(max_angular + 25 + math.ceil(4 * math.sqrt(small.max(initial=0.0))), 0, -1):
+        ratio = small / (2 * l + 1 + small * ratio)
+        if l <= max_angular:
+            ratios[l] = ratio
+    with np.errstate(divide="ignore", invalid="ignore"):
+        result[0] = np.where(z > 1e-8, -np.expm1(-2 * z) / (2 * z), 1 - z)
+        for l in range(1, max_angular + 1):
+            before = result[l - 2] if l > 1 else (1 + np.exp(-2 * z)) / (2 * z)
+            result[l] = np.where(large, before - (2 * l - 1) / z * result[l - 1], ratios[l] * result[l - 1])
+    return result
 
 
 def _bessel_zeros(max_angular: int, n_zeros: int) -> list[np.ndarray]:

@@ -136,7 +136,6 @@ def _harmonics(max_angular: int, size: int) -> Calls:
     import torch
 
     from matterscape.basis import spherical_harmonics_with_gradients
-    from matterscape.kernels import get_threads
 
     vectors = np.random.default_rng(0).normal(size=(size, 3))
     tensor = torch.from_numpy(vectors)
@@ -144,13 +143,12 @@ def _harmonics(max_angular: int, size: int) -> Calls:
     def ours():
         return spherical_harmonics_with_gradients(tensor, max_angular)
 
-    if not _installed("sphericart.torch"):
+    if not _installed("sphericart"):
         return ours, None
-    import sphericart.torch
+    import sphericart
 
-    torch.set_num_threads(get_threads())  # sphericart's OpenMP threads follow torch's
-    calculator = sphericart.torch.SphericalHarmonics(max_angular)
-    return ours, lambda: calculator.compute_with_gradients(tensor)
+    calculator = sphericart.SphericalHarmonics(max_angular)  # its numpy layer is faster than its torch layer
+    return ours, lambda: calculator.compute_with_gradients(vectors)
 
 
 _SYSTEMS = {

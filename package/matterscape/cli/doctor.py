@@ -13,7 +13,7 @@ import typer
 
 LIBRARIES = (
     "numpy", "scipy", "ase", "torch", "numba", "vesin", "scikit-learn", "skmatter", "chemiscope", "pooch",
-    "jupyterlab", "ipywidgets", "anywidget", "nbclient", "featomic", "sphericart-torch",
+    "jupyterlab", "ipywidgets", "anywidget", "nbclient", "featomic", "sphericart",
 )  # fmt: skip
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -26,8 +26,8 @@ def report() -> dict[str, Any]:
     dict
         ``matterscape``, ``python``, ``platform`` (text); ``libraries`` (name to version, None where not installed);
         ``threads`` (``cores``, ``affinity``, ``quota`` in cores or None, ``kernels``, ``layer`` of numba);
-        ``memory_gb`` (of the machine or the container); ``numba_cache`` (``folder``, ``writable``); ``gpu`` (names); ``data`` (``folder``, ``present``, ``missing``);
-        ``chromium`` (path or None).
+        ``memory_gb`` (of the machine or the container); ``numba_cache`` (``folder``, ``writable``); ``gpu`` (names);
+        ``data`` (``folder``, ``present``, ``missing``); ``chromium`` (path or None).
     """
     from matterscape import __version__
 

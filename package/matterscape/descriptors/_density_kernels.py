@@ -50,15 +50,14 @@ def pull_back(
     for i in numba.prange(len(offsets) - 1):
         units = np.empty((4, LANES), vectors.dtype)
         harmonics = np.empty((n_harmonics, LANES), vectors.dtype)
-        dx = np.empty((n_harmonics, LANES), vectors.dtype)
-        dy = np.empty((n_harmonics, LANES), vectors.dtype)
-        dz = np.empty((n_harmonics, LANES), vectors.dtype)
+        derivatives = np.empty((3, n_harmonics, LANES), vectors.dtype)
+        dx, dy, dz = derivatives[0], derivatives[1], derivatives[2]
         radial, slopes = np.empty(n_functions, vectors.dtype), np.empty(n_functions, vectors.dtype)
         for start in range(offsets[i], offsets[i + 1], LANES):
             stop = min(start + LANES, offsets[i + 1])
             normalise_block(vectors, start, units)
             harmonics_block(units, max_angular, tables, harmonics)
-            harmonics_gradients_block(units, max_angular, tables, harmonics, dx, dy, dz)
+            harmonics_gradients_block(units, max_angular, tables, harmonics, derivatives)
             for pair in range(start, stop):
                 b = pair - start
                 evaluate_spline(1 / units[3, b], inverse_step, table, radial, slopes)
@@ -102,15 +101,14 @@ def push_forward(
     for i in numba.prange(len(offsets) - 1):
         units = np.empty((4, LANES), vectors.dtype)
         harmonics = np.empty((n_harmonics, LANES), vectors.dtype)
-        dx = np.empty((n_harmonics, LANES), vectors.dtype)
-        dy = np.empty((n_harmonics, LANES), vectors.dtype)
-        dz = np.empty((n_harmonics, LANES), vectors.dtype)
+        derivatives = np.empty((3, n_harmonics, LANES), vectors.dtype)
+        dx, dy, dz = derivatives[0], derivatives[1], derivatives[2]
         radial, slopes = np.empty(n_functions, vectors.dtype), np.empty(n_functions, vectors.dtype)
         for start in range(offsets[i], offsets[i + 1], LANES):
             stop = min(start + LANES, offsets[i + 1])
             normalise_block(vectors, start, units)
             harmonics_block(units, max_angular, tables, harmonics)
-            harmonics_gradients_block(units, max_angular, tables, harmonics, dx, dy, dz)
+            harmonics_gradients_block(units, max_angular, tables, harmonics, derivatives)
             for pair in range(start, stop):
                 b = pair - start
                 evaluate_spline(1 / units[3, b], inverse_step, table, radial, slopes)

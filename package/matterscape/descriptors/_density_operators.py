@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from matterscape.basis._harmonics_kernels import harmonics_tables
-from matterscape.basis.spherical_harmonics import harmonics_and_gradients
+from matterscape.basis.harmonics import harmonics_and_gradients
 from matterscape.descriptors import _density_kernels as kernels
 from matterscape.kernels import Operator
 

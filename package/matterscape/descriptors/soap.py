@@ -160,7 +160,8 @@ def _pooled(features: torch.Tensor, structures: Structures, pooling: str | None)
 class PowerSpectrum(_Invariants):
     r"""SOAP power spectrum: rotationally invariant products of two expansion coefficients.
 
-    .. math:: p_i^{q_1 q_2 l} = \sqrt{2 - \delta_{q_1 q_2}} \frac{(-1)^l}{\sqrt{2l + 1}} \sum_m c_i^{q_1 lm} c_i^{q_2 lm},
+    .. math:: p_i^{q_1 q_2 l} = \sqrt{2 - \delta_{q_1 q_2}} \frac{(-1)^l}{\sqrt{2l + 1}}
+              \sum_m c_i^{q_1 lm} c_i^{q_2 lm},
               \qquad q = (a, n),\ q_1 \le q_2
 
     Only pairs of channels q1 <= q2 are kept; the factor sqrt(2) leaves all inner products as with the full matrix.

@@ -13,7 +13,6 @@ from matterscape.structures.properties import Properties, Property, collect_prop
 
 ATOMS_PER_CHUNK = 4096
 FLOAT32_ABOVE = 20_000_000  # entries of a feature matrix; larger ones are kept in single precision
-LEAVE_ONE_OUT_BELOW = 50
 EXTENSIVE = {"energy": "energy_per_atom"}
 
 OnProgress = Callable[[float, str], None]
@@ -67,7 +66,7 @@ def build_map(
     Returns
     -------
     MapResult
-        With the frames' properties and, with a target, cross-validated predictions, their errors, uncertainties and
+        With the frames' properties and, with a target, leave-one-out predictions, their errors, uncertainties and
         the rigidities of the predictions.
 
     Raises
@@ -121,7 +120,7 @@ def build_map(
     model, modelled = None, {}
     if goal is not None:
         report(0.7, f"fitting {goal.name}")
-        model, modelled = _fit(goal, structures, of_structures, of_atoms, atoms, seed)
+        model, modelled = _fit(goal, structures, of_structures, of_atoms, atoms)
 
     report(0.85, "projecting")
     supervision = None
@@ -169,7 +168,7 @@ def _features(soap, structures, atoms, report) -> tuple[np.ndarray, np.ndarray |
     return means, rows
 
 
-def _fit(goal: Property, structures, of_structures, of_atoms, atoms, seed) -> tuple[RidgeModel, dict[str, Property]]:
+def _fit(goal: Property, structures, of_structures, of_atoms, atoms) -> tuple[RidgeModel, dict[str, Property]]:
     """Fitted model and the properties that it adds to the map."""
     one_hot = (structures.species.numpy()[:, None] == np.array(structures.unique_species)).astype(float)
     index = structures.structure_index.numpy()
@@ -181,7 +180,7 @@ def _fit(goal: Property, structures, of_structures, of_atoms, atoms, seed) -> tu
     values = goal.values[atoms] if local_target else goal.values
     if len(values) < 3:
         raise ValueError(f"target {goal.name!r} must be known for at least 3 {goal.level}s, got {len(values)}")
-    model = RidgeModel(folds="loo" if len(values) < LEAVE_ONE_OUT_BELOW else 5, seed=seed)
+    model = RidgeModel(folds="loo")  # closed form, so a single decomposition serves thousands of samples
     composition = one_hot[atoms] if local_target else fractions
     model.fit(of_atoms if local_target else of_structures, values, composition=composition)
 
@@ -254,7 +253,7 @@ def _remarks(properties, projected, model, goal, structures, atoms) -> tuple[str
     if model is not None:
         path = model.regularisation_path
         unit = f" {goal.unit}" if goal.unit else ""
-        remarks.append(f"Cross-validated error of {goal.name}: {path.rmse[path.best]:.3g}{unit}")
+        remarks.append(f"Leave-one-out error of {goal.name}: {path.rmse[path.best]:.3g}{unit}")
         if path.at_edge:
             remarks.append(f"The best regularisation {model.chosen_regularisation:.0e} lies at the edge of the grid")
     if atoms is not None and len(atoms) < structures.n_atoms:

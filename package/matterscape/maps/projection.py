@@ -140,7 +140,7 @@ def _standardised(x: np.ndarray) -> np.ndarray:
 
 
 def _solver(x: np.ndarray) -> str:
-    return "full" if min(x.shape) <= 500 else "randomized"
+    return "full" if min(x.shape) <= 2 * MAX_COLUMNS else "randomized"
 
 
 def _leading_components(x: np.ndarray, seed: int) -> np.ndarray:
@@ -148,8 +148,8 @@ def _leading_components(x: np.ndarray, seed: int) -> np.ndarray:
     from sklearn.decomposition import PCA
 
     n_columns = min(*x.shape, MAX_COLUMNS)
-    solver = "full" if n_columns == min(x.shape) else "randomized"
-    components = PCA(n_columns, svd_solver=solver, random_state=seed).fit_transform(x).astype(np.float64)
+    components = PCA(n_columns, svd_solver=_solver(x), random_state=seed).fit_transform(x).astype(np.float64)
+    components -= components.mean(axis=0)  # single precision leaves a remainder
     squares = np.sum(components**2, axis=0)
     return components[:, squares > 1e-12 * squares[0]]
 

@@ -3,8 +3,7 @@
 The kernel k(x, x') is approximated from M active points as k(x, M) K_MM^-1 k(M, x') (projected process, also called
 subset of regressors), which is exact when every training point is active. With phi(x) = k(x, M) K_MM^(-1/2) this is
 ridge regression in phi, so that regularisation, cross-validation, forces and rigidities are those of
-:class:`~matterscape.models.ridge.RidgeModel`. Conventions follow Deringer et al., Chem. Rev. 121, 10073 (2021),
-sections 2.3 and 4.
+:class:`~matterscape.models.ridge.RidgeModel`. Conventions follow Deringer et al., Chem. Rev. 121, 10073 (2021).
 """
 
 import json

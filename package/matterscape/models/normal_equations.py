@@ -115,9 +115,12 @@ class Solution:
         -------
         array (n_samples, n_grid)
         """
-        squares = ((x - c @ self.projection) @ self.basis) ** 2
-        of_baseline = np.einsum("nb,bc,nc->n", c, self.baseline_inverse, c)
-        return squares @ (1.0 / (self.eigenvalues[:, None] + regularisations)) + of_baseline[:, None]
+        inverse = 1.0 / (self.eigenvalues[:, None] + regularisations)
+        of_features = [
+            ((block - of_baseline @ self.projection) @ self.basis) ** 2 @ inverse
+            for block, of_baseline in zip(row_blocks(x), row_blocks(c))
+        ]
+        return np.concatenate(of_features) + np.einsum("nb,bc,nc->n", c, self.baseline_inverse, c)[:, None]
 
 
 def rotate_into_row_space(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -81,7 +81,7 @@ class RidgeModel:
         Fit an unpenalised constant: one per column of the composition, or one per atom, or one per sample.
     force_weight : float
         Weight of a force component (eV/Å) relative to an energy per atom (eV), in Å. The default is a hundredth, the
-        usual ratio of the expected errors (Deringer et al., Chem. Rev. 121, 10073 (2021), section 4.2).
+        usual ratio of the expected errors (Deringer et al., Chem. Rev. 121, 10073 (2021)).
     seed : int
         Of the shuffle that makes the folds.
 

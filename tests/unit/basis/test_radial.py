@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from matterscape.basis.radial import (
     CustomRadialBasis,
     GaussianTypeOrbitals,

@@ -45,7 +45,7 @@ def test_a_map_of_structures_with_a_model(frames):
     sigma = result.properties["energy_per_atom uncertainty"].values
     assert np.mean((error / sigma) ** 2) == pytest.approx(1.0)
     assert result.colour == "energy_per_atom" and {"formula", "silver", "mean |forces|"} <= set(result.properties)
-    assert any("Cross-validated error" in remark for remark in result.remarks)
+    assert any("Leave-one-out error" in remark for remark in result.remarks)
 
 
 def test_an_outlier_has_the_lowest_rigidity(frames):

@@ -1,5 +1,7 @@
 """Projections: known subspaces, limits of the mixing, invariances."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -93,10 +95,15 @@ def test_landmarks_stand_for_all(method):
 
 def test_float32_features_and_many_columns():
     rng = np.random.default_rng(0)
-    x = (rng.normal(size=(700, 3)) @ rng.normal(size=(3, 900)) + 1e-3 * rng.normal(size=(700, 900))).astype(np.float32)
+    x = (rng.normal(size=(1100, 3)) @ rng.normal(size=(3, 1100)) + 1e-3 * rng.normal(size=(1100, 1100))).astype(
+        np.float32
+    )
     first, second = (project(x, seed=1) for _ in range(2))
     np.testing.assert_array_equal(first.coordinates, second.coordinates)
     np.testing.assert_allclose(first.coordinates, project(x.astype(float)).coordinates, atol=1e-3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # such as that of data that are not centred
+        project(x[:, :200], "pcovr", targets=x[:, 0])
 
 
 @pytest.mark.parametrize(

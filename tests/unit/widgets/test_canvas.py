@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from matterscape_widgets.canvas import categories_of, column, front_end, pack
 
 pytestmark = pytest.mark.unit

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+
 from matterscape_widgets import Check, Checks, Invariance, Limit
 
 pytestmark = pytest.mark.unit

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from matterscape_widgets import LiveMap
 
 pytestmark = pytest.mark.unit

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
+
 from matterscape_widgets import LiveMap, StructurePane, link
 
 pytestmark = [pytest.mark.unit, pytest.mark.filterwarnings("ignore:chemiscope.show")]
@@ -95,14 +96,22 @@ def test_full_map_properties_follow_the_environments(frames):
     assert properties["energy"]["target"] == "structure"
 
 
+def test_full_map_takes_categories_and_missing_values(frames):
+    pane = StructurePane(frames)
+    pane.full_map({"stable": [True, False, True], "phase": ["a", "b", "a"], "energy": [1.0, np.nan, 2.0]})
+    properties = json.loads(pane._widget.value)["properties"]
+    assert properties["stable"]["values"] == ["True", "False", "True"]
+    assert np.isnan(properties["energy"]["values"][1])
+
+
 def test_the_button_reports_what_is_missing(frames):
     pane = StructurePane(frames)
     pane._button.click()
     assert pane.error == "properties holds fewer than two columns, but a map needs two axes."
-    assert "fewer than two columns" in pane._note.value
+    assert (pane._note.text, pane._note.layout.display) == (pane.error, "")
     pane.properties = {"a": np.arange(3), "b": np.arange(3)}
     pane._button.click()
-    assert (pane.error, pane._note.value, pane._widget.mode) == ("", "", "default")
+    assert (pane.error, pane._note.layout.display, pane._widget.mode) == ("", "none", "default")
 
 
 def test_a_single_frame_is_fine():
@@ -121,6 +130,10 @@ def test_a_single_frame_is_fine():
         (lambda f: StructurePane(f).show(3), "structure is 3, but the frames are 0 to 2"),
         (lambda f: StructurePane(f, [(0, 0)]).show(0, 1), "atom 1 of structure 0 is none of the 1 environments"),
         (lambda f: StructurePane(f, [(0, 0)]).show_point(1), "index is 1, but the environments are 0 to 0"),
+        (
+            lambda f: StructurePane(f).full_map({"a": [1, 2, np.inf], "b": [1, 2, 3]}),
+            r"properties\['a'\] contains an inf",
+        ),
         (lambda f: StructurePane(f).full_map({"a": [1, 2], "b": [1, 2, 3]}), r"properties\['a'\] has 2 rows, but 3"),
     ],
 )

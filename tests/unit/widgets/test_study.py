@@ -5,6 +5,7 @@ import sys
 
 import ipywidgets
 import pytest
+
 from matterscape_widgets import Readout, Study
 from matterscape_widgets.study import sentence
 
