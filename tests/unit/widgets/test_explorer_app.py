@@ -259,7 +259,7 @@ def test_export_button(app, tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, "There is no file"),
+        (None, "there is no file"),
         ("", "is empty; it needs at least one structure"),
         ("5\n\nC 0 0 0\nH 1 0 0\n", "is truncated"),
         ("what is this\n", "is it an XYZ file"),
@@ -293,8 +293,8 @@ def test_mixed_properties_are_left_out(app, tmp_path):
     frames = molecules(14)
     del frames[3].info["energy"]
     write(tmp_path / "mine.xyz", frames)
-    with pytest.warns(datasets.MixedPropertiesWarning):
-        submit(app, f"{tmp_path}/mine.xyz")
+    submit(app, f"{tmp_path}/mine.xyz")
+    assert "some structures lack properties that others have (energy in 13 of 14)" in app.controls.note.value
     assert app.outcome.fit is None and "energy per atom" not in app.outcome.properties
 
 
@@ -307,8 +307,8 @@ def test_verdicts(app):
 
 def test_numbers_and_complaints():
     assert text.number(3.0) == "3" and text.number(float("nan")) == "unknown" and text.number(0.123456) == "0.1235"
-    assert text.complaint(datasets.DatasetUnavailable("no network")) == "No network."
-    assert text.complaint(ValueError("cutoff is -1")) == "Cutoff is -1."
+    assert text.complaint(datasets.DatasetUnavailable("no network")) == "no network."
+    assert text.complaint(ValueError("cutoff is -1")) == "cutoff is -1."
     assert text.complaint(KeyError("x")).startswith("KeyError")
 
 

@@ -197,6 +197,8 @@ class Explorer(Study):
         if kind == "data":
             self.source, self.exploration, outcome = parts
             self.outcome = None
+            self.controls.path.value = self.controls.link.value = ""
+            self.controls.upload.value = ()
             self._show_source()
             self.controls.note.value = html.escape(text.data_note(self.source.frames, self.source.remark))
             self._show(outcome)
@@ -233,7 +235,7 @@ class Explorer(Study):
         self.card.observe(self._jumped, "jump")
 
     def _uploaded(self, change: dict) -> None:
-        if change["new"]:
+        if change["new"] and not self._silent:
             upload = change["new"][0]
             self._open(partial(read_source, {"name": upload["name"], "content": bytes(upload["content"])}))
 
@@ -295,6 +297,7 @@ class Explorer(Study):
             self._paint(new_points)
             if new_points:
                 self._new_pane()
+                self.controls.plot.value = plots.PLOTS[0]
             self.map.active = active
         self._show_card()
         self._draw_plot()

@@ -54,7 +54,7 @@ class Controls:
         self.colour = Dropdown(options=[NONE], **_row("colour"))
         self.size = Dropdown(options=[NONE], **_row("size"))
         self.target = Dropdown(options=[NONE], **_row("target"))
-        self.learn = Button(description="Compute learning curve", layout=Layout(width="100%", margin="4px 2px"))
+        self.learn = Button(description="Compute learning curve", layout=Layout(width="100%", margin="4px 0"))
         self.kind = Dropdown(options=list(KINDS), layout=Layout(flex="1 1 0", min_width="0"))
         self.write = Button(description="Export", layout=Layout(width="80px"))
         self.link = HTML(layout=Layout(width="100%"))

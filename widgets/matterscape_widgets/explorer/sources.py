@@ -1,5 +1,6 @@
 """Where the structures of an exploration come from: the registry, a file of one's own, or a generator."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,10 +117,11 @@ def load_preferred(names: Sequence[str] = PREFERRED) -> Source:
         try:
             return load_source(name)
         except OSError as error:
-            problems.append(f"{name}: {error}")
+            problems.append(str(error))
     generated = load_source(GENERATED)
-    reason = f"none of {', '.join(names)} is cached or within reach ({problems[0]})" if problems else "as asked for"
-    return Source(GENERATED, generated.frames, f"{generated.remark}, because {reason}")
+    return Source(
+        GENERATED, generated.frames, f"{generated.remark}, because {'; '.join(problems) or 'no other is named'}"
+    )
 
 
 def read_source(file: str | Path | Mapping[str, Any]) -> Source:
@@ -143,8 +145,10 @@ def read_source(file: str | Path | Mapping[str, Any]) -> Source:
         raise ValueError("the path is empty; give the path of a file of structures, such as structures.xyz")
     file = file.strip() if isinstance(file, str) else file
     name = Path(str(file["name"] if isinstance(file, Mapping) else file)).name
-    frames = datasets.read_structures(file)
-    return Source(name.split(".")[0] or "structures", frames, f"Your file {name}: {len(frames)} structures")
+    with warnings.catch_warnings(record=True, action="always", category=datasets.MixedPropertiesWarning) as caught:
+        frames = datasets.read_structures(file)
+    remark = ". ".join([f"Your file {name}", *(str(one.message) for one in caught)])
+    return Source(name.split(".")[0] or "structures", frames, remark)
 
 
 def _names() -> list[tuple[str, str]]:

@@ -113,4 +113,4 @@ def complaint(problem: Exception) -> str:
     """An exception as a sentence; those of this package need no name of their type before them."""
     plain = isinstance(problem, OSError) and problem.errno is None
     said = sentence(str(problem) if plain else problem)
-    return f"{said[:1].upper()}{said[1:].rstrip('.')}."
+    return said if said.endswith((".", "?", "!")) else f"{said}."
