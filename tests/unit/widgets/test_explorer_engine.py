@@ -361,6 +361,16 @@ def test_too_few_points():
         Exploration(small).run(replace(SETTINGS, target="energy per atom"))
 
 
+def test_a_structure_too_large_for_the_memory(frames, monkeypatch):
+    from matterscape_widgets.explorer import features as module
+
+    monkeypatch.setattr(module, "LARGEST_STRUCTURE", 1e4)
+    with pytest.raises(
+        ValueError, match=r"structure 0 has 6 atoms, too many for 234 features each; accepted are \d atoms"
+    ):
+        compute_features(choose_samples(frames, "atom"), SMALL)
+
+
 def test_frames_are_validated():
     broken = bulk("Si", cubic=True)
     broken.positions[1] = np.nan

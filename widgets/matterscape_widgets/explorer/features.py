@@ -15,7 +15,8 @@ MAX_POINTS = 10_000
 MEMORY_BUDGET = 300e6  # bytes of features
 DOUBLE_BELOW = 50e6  # bytes; smaller features are kept in double precision
 MAX_COLUMNS = 1500  # of more samples than that, so that a model takes seconds
-BLOCK_BYTES = 2**25  # of a block's features before they are pooled or chosen from
+BLOCK_BYTES = 2**25  # of a block's densities and features before they are pooled or chosen from
+LARGEST_STRUCTURE = 400e6  # bytes of the same, for a structure that is too large for a block
 
 Progress = Callable[[float, str], None]
 
@@ -216,6 +217,15 @@ def compute_features(
         from sklearn.random_projection import SparseRandomProjection
 
         compress = SparseRandomProjection(n_columns, dense_output=True, random_state=seed).fit(np.empty((1, n_raw)))
+    densities = (parameters["max_angular"] + 1) ** 2 * len(structures.unique_species) * parameters["max_radial"]
+    bytes_per_atom = 8 * (n_raw + densities)
+    largest = int(np.argmax(samples.n_atoms))
+    if samples.n_atoms[largest] * bytes_per_atom > LARGEST_STRUCTURE:
+        raise ValueError(
+            f"structure {samples.numbers[largest]} has {samples.n_atoms[largest]:,} atoms, too many for {n_raw:,} "
+            f"features each; accepted are {int(LARGEST_STRUCTURE / bytes_per_atom):,} atoms, or fewer radial and "
+            "angular functions"
+        )
     dtype = np.float64 if 8 * n_rows * n_columns < DOUBLE_BELOW else np.float32
     means = np.empty((len(samples.frames), n_columns), dtype)
     rows = means if samples.environments is None else np.empty((len(samples), n_columns), dtype)
@@ -223,7 +233,7 @@ def compute_features(
     points = samples.rows
     done_frames = done_points = done_atoms = 0
     with torch.no_grad():
-        for block in structures.split(max(1, int(BLOCK_BYTES / (8 * n_raw)))):
+        for block in structures.split(max(1, int(BLOCK_BYTES / bytes_per_atom))):
             if cancelled():
                 raise Cancelled
             values = soap(block)

@@ -105,7 +105,7 @@ def timing(outcome: Outcome) -> str:
     if outcome.fit is not None:
         fit = outcome.fit
         unit = f" {fit.target.unit}" if fit.target.unit else ""
-        parts.append(f"cross-validated error {fit.rmse:.3g}{unit}")
+        parts.append(f"cross-validated error {fit.rmse:.3g}{unit}, spread {fit.spread:.3g}{unit}")
     return ". ".join([" · ".join(parts), *outcome.remarks])
 
 
