@@ -91,8 +91,8 @@ class Explorer(Study):
         changes = asdict(settings) if isinstance(settings, Settings) else dict(settings or {})
 
         self.controls = Controls(source.name)
-        self.map = LiveMap([], [], height=420)
-        self.curve = Curve(height=300)
+        self.map = LiveMap([], [], height=430)
+        self.curve = Curve(height=340)
         self.card = PointCard()
         self.run = Run(self._work, "Compute", arguments=lambda: {"job": self._compute_job(self.controls.settings)})
         self.pane: StructurePane | None = None
@@ -178,22 +178,21 @@ class Explorer(Study):
 
     def _ended(self, run: Run) -> None:
         again, self._again = self._again, False
-        if run.state == "failed":
-            self.error(run.exception)
-            self._show_source()
-            self._show_settings(self.outcome.settings)
-        elif run.result is not None:
+        if run.result is not None:
             with self._failures():
-                self._accept(run.result)
-        elif not again:
+                self._accept(run.result, follow=not again)
+        elif run.state == "failed":
+            self.error(text.complaint(run.exception))
+        else:
             self.status("Cancelled. The map shows what was computed before.")
+        if again:  # the controls have moved on meanwhile
+            self._changed()
+        elif run.result is None:
             self._show_source()
             self._show_settings(self.outcome.settings)
-        if again:
-            self._changed()
 
-    def _accept(self, result: tuple) -> None:
-        """Take over what a job has computed."""
+    def _accept(self, result: tuple, follow: bool = True) -> None:
+        """Take over what a job has computed; the controls follow it unless they are ahead of it."""
         kind, *parts = result
         if kind == "data":
             self.source, self.exploration, outcome = parts
@@ -202,7 +201,7 @@ class Explorer(Study):
             self.controls.note.value = html.escape(text.data_note(self.source.frames, self.source.remark))
             self._show(outcome)
         elif kind == "step":
-            self._show(parts[0])
+            self._show(parts[0], follow)
         elif kind == "curve":
             if parts[0].fit is self.outcome.fit:
                 self._curve_result = parts[1]
@@ -278,7 +277,7 @@ class Explorer(Study):
 
     # ---- to the views ------------------------------------------------------------------------------------------------
 
-    def _show(self, outcome: Outcome) -> None:
+    def _show(self, outcome: Outcome, follow: bool = True) -> None:
         """Put an outcome on display."""
         old, self.outcome = self.outcome, outcome
         for stage, seconds in outcome.seconds.items():
@@ -289,7 +288,8 @@ class Explorer(Study):
         if not new_points:
             outcome = self.outcome = replace(outcome, projection=_aligned(outcome.projection, old.projection))
         active = 0 if new_points else self.map.active
-        self._show_settings(outcome.settings)
+        if follow:
+            self._show_settings(outcome.settings)
         with self._quietly():
             self.controls.offer(outcome)
             self._paint(new_points)
@@ -323,7 +323,7 @@ class Explorer(Study):
         try:
             yield
         except Exception as problem:
-            self.error(problem)
+            self.error(text.complaint(problem))
 
     def _paint(self, new_points: bool = False) -> None:
         """Draw the map: positions, colours, sizes."""

@@ -28,9 +28,9 @@ class Controls:
 
     def __init__(self, name: str):
         self._filled = False
-        self.source = Dropdown(**_row("data"))
+        self.source = Dropdown(**_row("set"))
         self.show_source(name)
-        self.path = Text(placeholder="path of your own file, Enter", layout=Layout(flex="1 1 0", min_width="0"))
+        self.path = Text(placeholder="path of your file", layout=Layout(flex="1 1 0", min_width="0"))
         self.path.add_class("matterscape-path")
         self.upload = FileUpload(
             multiple=False,

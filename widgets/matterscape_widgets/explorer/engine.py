@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from threadpoolctl import threadpool_limits
 
+from matterscape.kernels import get_threads
 from matterscape.maps import Projection, nearest, project, suggest_hyperparameters
 from matterscape.models import LearningCurve, RidgeModel, learning_curve
 from matterscape.structures import Structures
@@ -18,7 +19,8 @@ from .features import Cancelled, Features, Progress, Samples, choose_samples, co
 from .properties import baseline_of, composition, properties_of_points, targets_of_frames
 
 LEAVE_ONE_OUT_BELOW = 50
-ONE_THREAD_BELOW = 4_000_000  # entries of features; threads of linear algebra on fewer cost more than they save
+MAX_LANDMARKS = 2000  # of kernel maps
+MANY_POINTS = 4000  # half as many landmarks keep the kernels of more points small
 DESCRIPTOR = ("cutoff", "max_radial", "max_angular", "smearing")
 SUPERVISED = ("pcovr", "kpcovr")
 
@@ -265,13 +267,13 @@ class Exploration:
         )
         progress(0.9, "map")
         projection_key = (key, settings.method, *((settings.mixing, target.name) if self._supervised(settings) else ()))
-        with _few_threads(features.rows):
+        with _half_the_threads():
             projection = stage("map", projection_key, lambda: self._project(settings, samples, features, target))
         progress(0.95, "model")
         own = self._stage(f"properties {settings.per}", (), lambda: properties_of_points(samples))
         fit = None
         if target is not None:
-            with _few_threads(features.rows):
+            with _half_the_threads():
                 fit = stage("model", (key, target.name), lambda: self._fit(samples, features, target))
         progress(1.0, "done")
         return Outcome(
@@ -328,7 +330,7 @@ class Exploration:
             if cancelled() and curves:
                 break
             # The test set and the shuffles follow from the seed alone, so that single sizes make one curve.
-            with _few_threads(fit.rows):
+            with _half_the_threads():
                 one = learning_curve(
                     fit.rows,
                     fit.target.values,
@@ -367,16 +369,23 @@ class Exploration:
         if settings.method in SUPERVISED:
             values = target.values - baseline_of(target.values, composition(samples, target.level))
             values = values if target.level == samples.level else values[samples.environments[:, 0]]
-        return project(features.rows, settings.method, targets=values, mixing=settings.mixing, seed=self.seed)
+        return project(
+            features.rows,
+            settings.method,
+            targets=values,
+            mixing=settings.mixing,
+            max_landmarks=MAX_LANDMARKS if len(samples) < MANY_POINTS else MAX_LANDMARKS // 2,
+            seed=self.seed,
+        )
 
     def _fit(self, samples: Samples, features: Features, target: Property) -> Fit:
         of_points = target.level == samples.level
-        rows = features.rows if of_points else features.means
+        learnt = features.rows if of_points else features.means
         columns = composition(samples, target.level)
-        if len(rows) < 5:
-            raise ValueError(f"a model of {target.name} needs at least 5 {target.level}s, got {len(rows)}")
-        model = RidgeModel(folds="loo" if len(rows) < LEAVE_ONE_OUT_BELOW else 5, seed=self.seed)
-        model.fit(rows, target.values, composition=columns)
+        if len(learnt) < 5:
+            raise ValueError(f"a model of {target.name} needs at least 5 {target.level}s, got {len(learnt)}")
+        model = RidgeModel(folds="loo" if len(learnt) < LEAVE_ONE_OUT_BELOW else 5, seed=self.seed)
+        model.fit(learnt, target.values, composition=columns)
         prediction, uncertainty = model.held_out_predictions, model.held_out_uncertainties
         level, unit = samples.level, target.unit
         if of_points:
@@ -387,19 +396,31 @@ class Exploration:
                 "uncertainty": (uncertainty, unit),
             }
         else:
-            of_atoms = composition(samples, "atom")
+            # Structures of few compositions leave the elements' constants open, so atoms are compared with the mean of
+            # their element: the difference has no baseline.
+            rows, nothing = _from_element_means(features.rows, samples), np.zeros((len(samples), columns.shape[1]))
             error = np.abs(prediction - target.values)[samples.environments[:, 0]]
             told = {
-                "local prediction": (model.predict(features.rows, composition=of_atoms), unit),
-                "uncertainty": (model.predict_uncertainty(features.rows, composition=of_atoms), unit),
-                "|error| of the structure": (error, unit),
+                "local prediction": (model.predict(rows, composition=nothing), unit),
+                "uncertainty": (model.predict_uncertainty(rows, composition=nothing), unit),
+                "structure's |error|": (error, unit),
             }
         variance = np.maximum(told["uncertainty"][0] ** 2 / model.variance_scale, np.finfo(float).tiny)
         told["log10 rigidity"] = (-np.log10(variance), "")
         points = {name: Property(name, values, level, unit) for name, (values, unit) in told.items()}
-        return Fit(model, target, rows, columns, prediction, uncertainty, points)
+        return Fit(model, target, learnt, columns, prediction, uncertainty, points)
 
 
-def _few_threads(rows: np.ndarray):
-    """Linear algebra on small matrices in one thread, which also leaves a core to the page."""
-    return threadpool_limits(1 if rows.size < ONE_THREAD_BELOW else None, user_api="blas")
+def _from_element_means(rows: np.ndarray, samples: Samples) -> np.ndarray:
+    """Features of environments minus their mean over all environments of the same element."""
+    relative = np.empty_like(rows)
+    for number in samples.structures.unique_species:
+        same = samples.numbers_of_atoms == number
+        if same.any():
+            relative[same] = rows[same] - rows[same].mean(axis=0)
+    return relative
+
+
+def _half_the_threads():
+    """Linear algebra that leaves cores to the page; on busy cores its threads mostly wait for each other."""
+    return threadpool_limits(max(1, get_threads() // 2), user_api="blas")

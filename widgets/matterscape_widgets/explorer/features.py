@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
 from ase import Atoms
 
+from matterscape.maps.hyperparameters import MAX_SPECIES, PSEUDO_SPECIES, pseudo_species
 from matterscape.structures import Structures
 
 MAX_POINTS = 10_000
@@ -51,18 +53,28 @@ class Samples:
         """What a point is: "structure" or "atom"."""
         return "structure" if self.environments is None else "atom"
 
-    @property
+    @cached_property
+    def structures(self) -> Structures:
+        """The frames as tensors."""
+        return Structures.from_ase(self.frames)
+
+    @cached_property
     def n_atoms(self) -> np.ndarray:
         """Number of atoms of each frame."""
         return np.array([len(atoms) for atoms in self.frames])
 
-    @property
+    @cached_property
     def rows(self) -> np.ndarray:
         """Row of each point in anything that is listed atom by atom (or, for structures, frame by frame)."""
         if self.environments is None:
             return np.arange(len(self.frames))
         first = np.cumsum(self.n_atoms) - self.n_atoms
         return first[self.environments[:, 0]] + self.environments[:, 1]
+
+    @property
+    def numbers_of_atoms(self) -> np.ndarray:
+        """Atomic number of each point of a map of environments."""
+        return self.structures.species.numpy()[self.rows]
 
 
 def choose_samples(frames: list[Atoms], per: str, max_points: int = MAX_POINTS, seed: int = 0) -> Samples:
@@ -128,14 +140,17 @@ class Features:
     remarks: tuple[str, ...]
 
 
-def make_descriptor(frames: list[Atoms], **parameters):
-    """Power spectrum, normalised per environment, for all elements of the frames, with pseudo-species if they are many.
+@lru_cache(maxsize=32)
+def make_descriptor(species: tuple[int, ...], cutoff: float, max_radial: int, max_angular: int, smearing: float):
+    """Power spectrum, normalised per environment, with pseudo-species if the elements are many.
 
     Parameters
     ----------
-    frames : list of ase.Atoms
-    **parameters
-        ``cutoff``, ``max_radial``, ``max_angular``, ``smearing``, as for `PowerSpectrum`.
+    species : tuple of int
+        Atomic numbers.
+    cutoff, smearing : float
+        In Å.
+    max_radial, max_angular : int
 
     Returns
     -------
@@ -143,9 +158,8 @@ def make_descriptor(frames: list[Atoms], **parameters):
         The descriptor and a sentence on its pseudo-species, empty without them.
     """
     from matterscape.descriptors import PowerSpectrum
-    from matterscape.maps.hyperparameters import MAX_SPECIES, PSEUDO_SPECIES, pseudo_species
 
-    species = tuple(np.unique(np.concatenate([atoms.numbers for atoms in frames])).tolist())
+    parameters = {"cutoff": cutoff, "max_radial": max_radial, "max_angular": max_angular, "smearing": smearing}
     if len(species) <= MAX_SPECIES:
         return PowerSpectrum(species, normalise=True, **parameters), ""
     channels = pseudo_species(species, PSEUDO_SPECIES)
@@ -171,7 +185,7 @@ def compute_features(
     ----------
     samples : Samples
     parameters : dict
-        Of `make_descriptor`.
+        ``cutoff``, ``max_radial``, ``max_angular`` and ``smearing`` of `make_descriptor`.
     memory_budget : float
         Bytes of features.
     seed : int
@@ -192,8 +206,8 @@ def compute_features(
     Cancelled
         If `cancelled` said so.
     """
-    soap, remark = make_descriptor(samples.frames, **parameters)
-    structures = Structures.from_ase(samples.frames)
+    structures = samples.structures
+    soap, remark = make_descriptor(structures.unique_species, **parameters)
     n_rows = len(samples) + (0 if samples.environments is None else len(samples.frames))
     n_raw = soap.n_features
     n_columns = min(n_raw, max(2, int(memory_budget / (4 * n_rows))), MAX_COLUMNS if n_rows > MAX_COLUMNS else n_raw)

@@ -1,23 +1,18 @@
 """Properties of the points of a map: what the data say, and what follows from the geometry."""
 
 import numpy as np
-from ase import Atoms, units
+from ase import units
 from ase.data import chemical_symbols, covalent_radii
 
 from matterscape.structures import Structures
 from matterscape.structures.properties import Properties, Property, collect_properties
 
-BOND = 1.25  # largest distance of two bonded atoms, in units of the sum of their covalent radii
+BOND = 1.15  # largest distance of two bonded atoms, in units of the sum of their covalent radii
 SAMPLES_PER_ELEMENT = 5
 MAX_CATEGORIES = 12  # that colours can tell apart
 ATOMS_PER_BLOCK = 4096
 _EXTENSIVE = ("energy", "free_energy")  # shown per atom
 _DULL = ("masses", "tags", *_EXTENSIVE)
-
-
-def species_of(samples) -> np.ndarray:
-    """Atomic numbers that occur, ascending."""
-    return np.unique(np.concatenate([atoms.numbers for atoms in samples.frames]))
 
 
 def composition(samples, level: str) -> np.ndarray:
@@ -34,13 +29,12 @@ def composition(samples, level: str) -> np.ndarray:
         A single column of ones where there are fewer than five structures for each element: they would be spent on
         the constants.
     """
-    species = species_of(samples)
+    species = samples.structures.unique_species
     if len(samples.frames) < SAMPLES_PER_ELEMENT * len(species):
         return np.ones((len(samples.frames if level == "structure" else samples), 1))
     if level == "structure":
         return np.array([(atoms.numbers[:, None] == species).mean(axis=0) for atoms in samples.frames])
-    numbers = np.concatenate([atoms.numbers for atoms in samples.frames])[samples.rows]
-    return (numbers[:, None] == species).astype(float)
+    return (samples.numbers_of_atoms[:, None] == species).astype(float)
 
 
 def baseline_of(values: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -59,18 +53,17 @@ def baseline_of(values: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return columns @ np.linalg.lstsq(columns, values, rcond=None)[0]
 
 
-def coordination_numbers(frames: list[Atoms]) -> np.ndarray:
-    """Number of bonded neighbours of every atom of all frames, from covalent radii.
+def coordination_numbers(structures: Structures) -> np.ndarray:
+    """Number of bonded neighbours of every atom, from covalent radii.
 
     Parameters
     ----------
-    frames : list of ase.Atoms
+    structures : Structures
 
     Returns
     -------
     array (n_atoms,)
     """
-    structures = Structures.from_ase(frames)
     reach = BOND * covalent_radii[structures.species.numpy()]
     counts = []
     for block in structures.split(ATOMS_PER_BLOCK):
@@ -163,7 +156,7 @@ def properties_of_points(samples) -> dict[str, Property]:
         columns = composition(samples, "structure")
         if columns.shape[1] > 1:
             above = energy.values - baseline_of(energy.values, columns)
-            of_frames.insert(0, Property("energy above composition baseline", above, "structure", energy.unit))
+            of_frames.insert(0, Property("energy above baseline", above, "structure", energy.unit))
     if all(atoms.pbc.all() for atoms in samples.frames):
         masses = np.array([atoms.get_masses().sum() for atoms in samples.frames])
         volumes = np.array([atoms.get_volume() for atoms in samples.frames])
@@ -173,7 +166,7 @@ def properties_of_points(samples) -> dict[str, Property]:
     of_frames.append(Property("formula", formulas, "structure"))
     of_frames.append(Property("number of atoms", samples.n_atoms.astype(float), "structure"))
     of_atoms = _scalars(properties, "atom")
-    of_atoms.append(Property("coordination", coordination_numbers(samples.frames), "atom"))
+    of_atoms.append(Property("coordination", coordination_numbers(samples.structures), "atom"))
 
     if samples.level == "structure":
         index = np.repeat(np.arange(len(samples)), samples.n_atoms)
@@ -189,14 +182,10 @@ def properties_of_points(samples) -> dict[str, Property]:
                 of_frames.append(Property(f"mean {prop.name}", mean, "structure", prop.unit))
         found = of_frames
     else:
-        numbers = np.concatenate([atoms.numbers for atoms in samples.frames])[samples.rows]
+        numbers = samples.numbers_of_atoms
         elements = Property("element", np.array(chemical_symbols)[numbers], "atom")
         frame = samples.environments[:, 0]
         found = [elements if _telling(elements) else Property("atomic number", numbers.astype(float), "atom")]
         found += [Property(prop.name, prop.values[samples.rows], "atom", prop.unit) for prop in of_atoms]
-        found += [Property(f"{p.name}{_of_structure(p)}", p.values[frame], "atom", p.unit) for p in of_frames]
+        found += [Property(f"structure's {p.name}", p.values[frame], "atom", p.unit) for p in of_frames]
     return {prop.name: prop for prop in found if _telling(prop)}
-
-
-def _of_structure(prop: Property) -> str:
-    return "" if prop.name in ("formula", "number of atoms") else " of the structure"

@@ -7,6 +7,7 @@ from ase import Atoms
 
 from matterscape.structures.properties import Property
 
+from ..study import sentence
 from .engine import Outcome
 from .features import Samples
 
@@ -59,7 +60,8 @@ def card(outcome: Outcome, point: int) -> dict[str, Any]:
         value = told["prediction" if held_out else "local prediction"].values[point]
         uncertainty, unit = told["uncertainty"].values[point], outcome.fit.target.unit
         digits = int(np.clip(2 - np.floor(np.log10(max(uncertainty, 1e-12))), 0, 8))
-        what = f"{'predicted' if held_out else 'local'} {outcome.fit.target.name}"
+        name = outcome.fit.target.name
+        what = f"predicted {name}" if held_out else f"local {name}, relative to its element"
         rows.append([what, f"{value:,.{digits}f} ± {uncertainty:.2g}", unit])
         if held_out:
             rows.append(["error", f"{told['error'].values[point]:+.2g}", unit])
@@ -105,3 +107,10 @@ def timing(outcome: Outcome) -> str:
         unit = f" {fit.target.unit}" if fit.target.unit else ""
         parts.append(f"cross-validated error {fit.rmse:.3g}{unit}")
     return ". ".join([" · ".join(parts), *outcome.remarks])
+
+
+def complaint(problem: Exception) -> str:
+    """An exception as a sentence; those of this package need no name of their type before them."""
+    plain = isinstance(problem, OSError) and problem.errno is None
+    said = sentence(str(problem) if plain else problem)
+    return f"{said[:1].upper()}{said[1:].rstrip('.')}."

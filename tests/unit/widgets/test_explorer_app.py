@@ -1,0 +1,320 @@
+"""The explorer as a widget: sources, what its controls do, what it writes, and its sentences."""
+
+import csv
+import gzip
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import write
+
+from matterscape import datasets
+from matterscape.datasets.generators import random_molecules
+from matterscape_widgets import Explorer
+from matterscape_widgets.explorer import sources, text
+from matterscape_widgets.explorer.engine import Settings
+from matterscape_widgets.explorer.exports import KINDS, export
+from matterscape_widgets.explorer.plots import PLOTS, SAMPLES, SELECTED, make_plot
+
+pytestmark = [pytest.mark.unit, pytest.mark.filterwarnings("ignore:chemiscope.show only displays")]
+
+SMALL = {"cutoff": 3.5, "max_radial": 3, "max_angular": 2, "smearing": 0.3}
+
+
+def molecules(n: int = 30) -> list[Atoms]:
+    frames = random_molecules(n, 5, seed=1)
+    for atoms in frames:
+        distances = atoms.get_all_distances()[np.triu_indices(len(atoms), 1)]
+        atoms.info["energy"] = float(np.exp(-distances).sum() - atoms.numbers.sum())
+    return frames
+
+
+@pytest.fixture
+def app(tmp_path):
+    return Explorer(molecules(), settings=SMALL, folder=tmp_path)
+
+
+def submit(app: Explorer, path: str) -> None:
+    """Type a path and press Enter, as a person would; wait until it has been dealt with."""
+    app.controls.path.value = path
+    app.controls.path._submission_callbacks(app.controls.path)
+    app.run.wait(60)
+
+
+# ---- sources ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_menu_names_every_set_of_structures():
+    names = [name for _, name in sources.offered()]
+    rows = {name for name in datasets.names() if datasets.describe(name).kind == "structures"}
+    assert sources.GENERATED in names
+    assert set(names) - {sources.GENERATED} <= rows
+    assert set(sources.PREFERRED) <= set(names)
+    for label, name in sources.offered():
+        if name != sources.GENERATED:
+            assert ("download" in label) == (not datasets.is_available(name))
+
+
+def test_preferred_data_fall_back_to_generated_ones(monkeypatch):
+    def unreachable(name):
+        raise datasets.DatasetUnavailable(f"{name} can't be downloaded (no connection)")
+
+    monkeypatch.setattr(sources.datasets, "load", unreachable)
+    monkeypatch.setattr(sources, "GENERATED_SIZE", 9)
+    source = sources.load_preferred()
+    assert source.name == sources.GENERATED and len(source.frames) == 9
+    assert "Generated data" in source.remark and "no connection" in source.remark
+    with pytest.raises(datasets.DatasetUnavailable):
+        sources.load_source("mad-sample")
+
+
+def test_registry_data_say_where_they_come_from(dataset):
+    frames = dataset("li3ps4-dft-val")
+    source = sources.load_source("li3ps4-dft-val")
+    assert len(source.frames) == len(frames)
+    assert "Li3PS4" in source.remark and "github.com" in source.remark
+    with pytest.raises(ValueError, match="dataset is 'nacl-currents', which holds no structures"):
+        sources.load_source("nacl-currents")
+
+
+def test_a_path_and_an_upload_are_the_same(tmp_path):
+    write(tmp_path / "mine.xyz", molecules(4))
+    by_path = sources.read_source(f" {tmp_path}/mine.xyz ")
+    upload = {"name": "mine.xyz", "content": memoryview((tmp_path / "mine.xyz").read_bytes())}
+    by_upload = sources.read_source(upload)
+    assert by_path.name == by_upload.name == "mine"
+    assert [a.info["energy"] for a in by_path.frames] == [a.info["energy"] for a in by_upload.frames]
+    with pytest.raises(ValueError, match="the path is empty"):
+        sources.read_source("  ")
+
+
+# ---- construction ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_on_display(app):
+    outcome = app.outcome
+    assert outcome.settings.cutoff == 3.5 == app.controls.cutoff.value == app.settings.cutoff
+    assert app.map.n_points == 30 == app.pane.n_points
+    assert app.map.active == 0 and app.card.point == 0
+    assert app.map.colour_label == "energy above baseline (eV/atom)"
+    assert app.controls.target.value == "energy per atom"
+    assert "30 structures, 150 atoms" in app.controls.note.value
+    assert "cross-validated error" in app.message
+    assert set(app.curve.series) == {"ideal", SAMPLES}
+
+
+def test_wrong_construction():
+    with pytest.raises(ValueError, match="frames and dataset exclude each other"):
+        Explorer(molecules(3), "generated")
+    with pytest.raises(datasets.UnknownDataset, match="did you mean"):
+        Explorer(dataset="mad-sampel")
+    with pytest.raises(ValueError, match="at least one structure"):
+        Explorer([])
+
+
+# ---- controls --------------------------------------------------------------------------------------------------------
+
+
+def test_a_slider_moves_the_map_and_keeps_points_labels_and_selection(app):
+    before, pane = app.outcome, app.pane
+    app.map.selected, app.map.active = (2, 5), 5
+    app.controls.cutoff.value = 4.0
+    app.run.wait(60)
+    assert app.outcome is not before and app.outcome.settings.cutoff == 4.0
+    assert app.pane is pane and app.map.selected == (2, 5) and app.map.active == 5
+    overlap = (app.outcome.projection.coordinates * before.projection.coordinates).sum(axis=0)
+    assert (overlap > 0).all()  # no flips
+
+
+def test_a_change_during_a_run_is_not_lost(app):
+    app._last_seconds.clear()  # nothing is known, so everything goes to the background
+    app.controls.cutoff.value = 4.0
+    app.controls.cutoff.value = 4.5
+    for _ in range(3):
+        app.run.wait(60)
+    assert app.outcome.settings.cutoff == 4.5
+
+
+def test_colour_and_size_follow_their_menus(app):
+    app.controls.colour.value = "formula" if "formula" in app.outcome.properties else "error"
+    app.controls.size.value = "uncertainty"
+    assert app.map.size_label == "uncertainty (eV/atom)"
+    app.controls.colour.value = "none"
+    assert app.map.colour_label == ""
+    app.controls.cutoff.value = 4.0
+    app.run.wait(60)
+    assert app.controls.colour.value == "none" and app.controls.size.value == "uncertainty"
+
+
+def test_environments_instead_of_structures(app):
+    app.controls.per.value = "atom"
+    app.run.wait(60)
+    assert app.map.n_points == 150 == app.pane.n_points
+    assert app.map.colour_label == "element" and len(app.map.categories) > 1
+    app.map.active = 23
+    assert (app.pane.structure, app.pane.atom) == (4, 3)
+    assert app.card.title.endswith("atom 3 of structure 4")
+    assert "relative to its element" in app.card.rows[0][0]
+    app.controls.per.value = "structure"
+    app.run.wait(60)
+    assert app.map.n_points == 30
+
+
+def test_no_target_no_model(app):
+    app.controls.target.value = "none"
+    app.run.wait(60)
+    assert app.outcome.fit is None and "prediction" not in app.outcome.properties
+    assert app.controls.learn.disabled and "no model" in app._plot_note.value
+    app.controls.method.value = "pcovr"
+    app.run.wait(60)
+    assert "needs a target" in app.message
+    assert app.controls.method.value == "pca"
+
+
+def test_map_plot_pane_card_are_one(app):
+    app.map.active = 11
+    assert app.pane.structure == 11 and app.card.point == 11 and app.curve.active == (SAMPLES, 11)
+    app.curve.active = (SAMPLES, 4)
+    assert app.map.active == 4 and app.pane.structure == 4
+    app.pane.show(9)
+    assert app.map.active == 9 and app.card.title.startswith("Structure 9")
+    neighbour = app.card.neighbours[0][0]
+    app.card.jump = neighbour
+    assert app.map.active == neighbour == app.card.point and app.card.jump is None
+    app.map.selected = (3, 8, 12)
+    assert "3 of 30 points are selected" in app.message
+    assert len(app.curve.series[SELECTED].x) == 3
+    app.curve.active = (SELECTED, 1)
+    assert app.map.active == 8
+
+
+def test_learning_curve_button(app):
+    app.controls.learn.click()
+    app.run.wait(60)
+    assert app.controls.plot.value == "learning curve"
+    assert set(app.curve.series) == {"mean of the shuffles", "baseline"}
+    assert app.message.startswith("Learning curve: test error")
+    app.controls.cutoff.value = 4.2
+    app.run.wait(60)
+    assert app.curve.series == {}  # of another descriptor
+
+
+@pytest.mark.parametrize("kind", PLOTS)
+def test_every_plot_has_labels_with_units(app, kind):
+    plot = make_plot(kind, app.outcome, np.array([1, 2]), None)
+    assert "(eV/atom)" in plot.labels["y_label"] and plot.labels["x_label"]
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("per", ["structure", "atom"])
+def test_exported_files(app, tmp_path, per):
+    outcome = app.exploration.run(replace(app.settings, per=per))
+    written = {kind: export(outcome, kind, tmp_path, "set", "element") for kind in KINDS}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "set-features.csv",
+        "set-map.html",
+        "set-map.json.gz",
+        "set-predictions.csv",
+    ]
+    chemiscope = json.loads(gzip.decompress(written["map, chemiscope JSON"].read_bytes()))
+    assert len(chemiscope["structures"]) == 30 and "log10 rigidity" in chemiscope["properties"]
+
+    rows = list(csv.reader(written["features, CSV"].open(encoding="utf-8")))
+    keys = 2 if per == "structure" else 3
+    assert len(rows) == 1 + len(outcome.samples) and rows[0][keys:] == outcome.features.labels
+    values = np.array([row[keys:] for row in rows[1:]], float)
+    np.testing.assert_allclose(values, outcome.features.rows, rtol=1e-6, atol=1e-12)
+
+    rows = list(csv.DictReader(written["predictions, CSV"].open(encoding="utf-8")))
+    name = "prediction" if per == "structure" else "local prediction"
+    found = [float(row[f"{name} (eV/atom)"]) for row in rows]
+    np.testing.assert_allclose(found, outcome.properties[name].values, rtol=1e-7)
+    if per == "atom":
+        assert [[int(row["structure"]), int(row["atom"])] for row in rows] == outcome.samples.environments.tolist()
+    with pytest.raises(ValueError, match="kind is 'pdf'; accepted are"):
+        export(outcome, "pdf", tmp_path, "set")
+
+
+def test_export_button(app, tmp_path):
+    app.controls.kind.value = "predictions, CSV"
+    app.controls.write.click()
+    app.run.wait(60)
+    path = tmp_path / "structures-predictions.csv"
+    assert path.is_file() and str(path) in app.message
+    assert 'download="structures-predictions.csv"' in app.controls.link.value
+    app.folder = tmp_path / "missing"
+    app.controls.write.click()
+    app.run.wait(60)
+    assert app._status.kind == "error"
+
+
+# ---- sentences -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "There is no file"),
+        ("", "is empty; it needs at least one structure"),
+        ("5\n\nC 0 0 0\nH 1 0 0\n", "is truncated"),
+        ("what is this\n", "is it an XYZ file"),
+        ("2\n\nH 0 0 0\nH nan 0 0\n", "is not finite"),
+        ("2\n\nH 0 0 0\nH 0 0 0\n", "coincide|same place"),
+        ("1\n\nXx 0 0 0\n", "species|known|atomic number|Xx"),
+    ],
+)
+def test_unfit_files_are_explained_and_change_nothing(app, tmp_path, content, sentence):
+    before = app.outcome
+    path = tmp_path / "mine.xyz"
+    if content is not None:
+        path.write_text(content)
+    submit(app, str(path))
+    assert app._status.kind == "error"
+    assert re.search(sentence, app.message), app.message
+    assert "\n" not in app.message and app.outcome is before and app.controls.source.value == "own"
+    assert not app.busy
+
+
+def test_ones_own_file(app, tmp_path):
+    frames = molecules(14)
+    write(tmp_path / "mine.xyz", frames)
+    submit(app, f"{tmp_path}/mine.xyz")
+    assert app.source.name == "mine" and app.map.n_points == 14
+    assert "Your file mine.xyz" in app.controls.note.value
+    assert app.controls.source.value == "own" and "your own: mine" in app.controls.source.options[0][0]
+
+
+def test_mixed_properties_are_left_out(app, tmp_path):
+    frames = molecules(14)
+    del frames[3].info["energy"]
+    write(tmp_path / "mine.xyz", frames)
+    with pytest.warns(datasets.MixedPropertiesWarning):
+        submit(app, f"{tmp_path}/mine.xyz")
+    assert app.outcome.fit is None and "energy per atom" not in app.outcome.properties
+
+
+def test_verdicts(app):
+    order = np.argsort(app.outcome.properties["log10 rigidity"].values)
+    assert text.card(app.outcome, int(order[0]))["level"] == "low"
+    assert "knows little here" in text.card(app.outcome, int(order[0]))["verdict"]
+    assert text.card(app.outcome, int(order[-1]))["level"] == "high"
+
+
+def test_numbers_and_complaints():
+    assert text.number(3.0) == "3" and text.number(float("nan")) == "unknown" and text.number(0.123456) == "0.1235"
+    assert text.complaint(datasets.DatasetUnavailable("no network")) == "No network."
+    assert text.complaint(ValueError("cutoff is -1")) == "Cutoff is -1."
+    assert text.complaint(KeyError("x")).startswith("KeyError")
+
+
+def test_settings_can_be_given_whole():
+    frames = molecules(12)
+    app = Explorer(frames, settings=Settings(per="atom", **SMALL))
+    assert app.outcome.settings.per == "atom" and app.outcome.fit is None
+    app = Explorer(frames, settings={**SMALL, "per": "atom"})
+    assert app.outcome.fit is not None
