@@ -104,7 +104,7 @@ def test_no_test_tools_are_installed(image):
         "hypothesis",
         "playwright",
         "featomic",
-        "sphericart-torch",
+        "sphericart",
         "ruff",
     }
 

@@ -15,6 +15,7 @@ __all__ = [
     "CheckResult",
     "Checks",
     "Curve",
+    "Explorer",
     "Invariance",
     "Limit",
     "LiveMap",
@@ -25,3 +26,11 @@ __all__ = [
     "Study",
     "link",
 ]
+
+
+def __getattr__(name: str):
+    if name == "Explorer":  # brings the kernels and models along, which the other widgets do without
+        from .explorer import Explorer
+
+        return Explorer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -64,8 +64,9 @@ def _card(entry: dict, folder: Path) -> str:
             picture = f' style="background-image:url(data:{_MIME[file.suffix]};base64,{data})"'
     minutes = float(entry["minutes"])
     time = f"{minutes:g} min" if minutes >= 1 else f"{60 * minutes:.0f} s"
-    arxiv = f'<a href="https://arxiv.org/abs/{text["arxiv"]}" target="_blank">arXiv:{text["arxiv"]}</a>'
-    foot = [f"runs in {time}", *([arxiv] if entry.get("arxiv") else [])]
+    foot = [f"runs in {time}"]
+    if entry.get("arxiv"):
+        foot.append(f'<a href="https://arxiv.org/abs/{text["arxiv"]}" target="_blank">arXiv:{text["arxiv"]}</a>')
     return (
         f'<div class="ms-card"><div class="ms-picture"{picture}></div><div class="ms-text">'
         f'<div class="ms-title"><a href="{text["path"]}">{text["title"]}</a></div>'

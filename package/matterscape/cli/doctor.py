@@ -13,7 +13,7 @@ import typer
 
 LIBRARIES = (
     "numpy", "scipy", "ase", "torch", "numba", "vesin", "scikit-learn", "skmatter", "chemiscope", "pooch",
-    "jupyterlab", "ipywidgets", "anywidget", "nbclient", "featomic", "sphericart-torch",
+    "jupyterlab", "ipywidgets", "anywidget", "nbclient", "featomic", "sphericart",
 )  # fmt: skip
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

@@ -50,7 +50,7 @@ def map_file(
     max_angular: Annotated[int | None, typer.Option(help="Largest angular momentum.")] = None,
     smearing: Annotated[float | None, typer.Option(help="Width of the atomic density, in Å.")] = None,
     species_channels: Annotated[int | None, typer.Option(help="Number of pseudo-species, for many elements.")] = None,
-    max_environments: Annotated[int | None, typer.Option(help="Points at most; more are thinned out.")] = None,
+    max_environments: Annotated[int | None, typer.Option(help="Atoms at most on a map per atom.")] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
 ) -> None:
     """Compute SOAP features, project them, and write a chemiscope map (standalone HTML, or JSON)."""
@@ -84,6 +84,8 @@ def map_file(
         result = maps.build_map(frames, seed=seed, on_progress=show, **given)
     result.write(output)
     typer.echo(f"{output}: {len(frames)} structures of {file}")
+    for remark in result.remarks:
+        typer.echo(f"  {remark}")
 
 
 def _frames(file: str, index: str) -> list:

@@ -204,6 +204,8 @@ def build_map(monkeypatch):
     calls = []
 
     class Result:
+        remarks = ()
+
         def write(self, path):
             path.write_text("map")
 
@@ -272,3 +274,24 @@ def test_map_mistakes(fails, silicon, tmp_path):
     assert "is truncated: frame 4" in fails("map", tmp_path / "cut.xyz", "-o", output)
     assert "index is 'some'" in fails("map", silicon, "--index", "some", "-o", output)
     assert not output.exists()
+
+
+def test_map_end_to_end(tmp_path, capsys):
+    """A file becomes a chemiscope file whose properties cover every structure; the remarks are printed."""
+    from ase.io import write
+
+    from matterscape.datasets import generators
+
+    frames = generators.random_molecules(30, 5, (1, 6, 8), seed=2)
+    for k, atoms in enumerate(frames):
+        atoms.info["energy"] = float(k % 7)
+    write(tmp_path / "in.xyz", frames, format="extxyz")
+    options = ["--max-radial", "3", "--max-angular", "2", "--cutoff", "3.5", "--target", "energy"]
+    assert main(["map", str(tmp_path / "in.xyz"), "-o", str(tmp_path / "out.json"), *options]) == 0
+    content = json.loads((tmp_path / "out.json").read_text())
+    assert len(content["structures"]) == 30
+    assert all(len(p["values"]) == 30 for p in content["properties"].values() if p["target"] == "structure")
+    printed = capsys.readouterr().out
+    assert "30 structures" in printed and "Leave-one-out error of energy" in printed
+    assert main(["map", str(tmp_path / "in.xyz"), "-o", str(tmp_path / "out.json"), "--cutoff", "-1"]) != 0
+    assert "cutoff is -1" in capsys.readouterr().err

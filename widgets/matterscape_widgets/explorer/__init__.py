@@ -1,0 +1,16 @@
+"""Explorer: somebody's own structures as an interactive map, with a model that says where it knows nothing."""
+
+from .app import Explorer
+from .engine import Exploration, Outcome, Settings
+from .sources import Source, load_preferred, load_source, read_source
+
+__all__ = [
+    "Exploration",
+    "Explorer",
+    "Outcome",
+    "Settings",
+    "Source",
+    "load_preferred",
+    "load_source",
+    "read_source",
+]

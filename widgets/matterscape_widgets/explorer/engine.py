@@ -1,0 +1,405 @@
+"""Exploration: from frames to features, map and model, each computed again only when something it needs has changed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from threadpoolctl import threadpool_limits
+
+from matterscape.maps import Projection, nearest, project, suggest_hyperparameters
+from matterscape.models import LearningCurve, RidgeModel, learning_curve
+from matterscape.structures import Structures
+from matterscape.structures.properties import Property, collect_properties
+
+from .features import Cancelled, Features, Progress, Samples, choose_samples, compute_features
+from .properties import baseline_of, composition, properties_of_points, targets_of_frames
+
+LEAVE_ONE_OUT_BELOW = 50
+ONE_THREAD_BELOW = 4_000_000  # entries of features; threads of linear algebra on fewer cost more than they save
+DESCRIPTOR = ("cutoff", "max_radial", "max_angular", "smearing")
+SUPERVISED = ("pcovr", "kpcovr")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a person chooses.
+
+    Attributes
+    ----------
+    per : "structure" or "atom"
+        What a point of the map is.
+    cutoff, smearing : float
+        In Å.
+    max_radial, max_angular : int
+    method : "pca", "kpca", "pcovr" or "kpcovr"
+    mixing : float
+        Of the supervised projections: 1 is the unsupervised map, 0 a regression.
+    target : str or None
+        Property that the model learns; None for no model.
+    """
+
+    per: str = "structure"
+    cutoff: float = 5.0
+    max_radial: int = 6
+    max_angular: int = 4
+    smearing: float = 0.3
+    method: str = "pca"
+    mixing: float = 0.5
+    target: str | None = None
+
+    @property
+    def descriptor(self) -> dict[str, Any]:
+        """The parameters of the power spectrum."""
+        return {name: getattr(self, name) for name in DESCRIPTOR}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A ridge model with its cross-validated predictions.
+
+    Attributes
+    ----------
+    model : RidgeModel
+        Fitted to all samples.
+    target : Property
+        What was learnt, one value per sample.
+    rows, composition : arrays (n_samples, n_columns) and (n_samples, n_species)
+        What it was learnt from.
+    prediction, uncertainty : arrays (n_samples,)
+        Of models that have not seen the sample, in the unit of the target.
+    points : dict of str to Property
+        What the model says about each point of the map.
+    """
+
+    model: RidgeModel
+    target: Property
+    rows: np.ndarray = field(repr=False)
+    composition: np.ndarray = field(repr=False)
+    prediction: np.ndarray = field(repr=False)
+    uncertainty: np.ndarray = field(repr=False)
+    points: dict[str, Property] = field(repr=False)
+
+    @property
+    def rmse(self) -> float:
+        """Cross-validated root mean square error, in the unit of the target."""
+        return float(np.sqrt(np.mean((self.prediction - self.target.values) ** 2)))
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the target after its baseline, a constant per element: what a model has to beat."""
+        return float((self.target.values - baseline_of(self.target.values, self.composition)).std())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that one pass has computed.
+
+    Attributes
+    ----------
+    settings : Settings
+    samples : Samples
+    features : Features
+    projection : Projection
+    fit : Fit or None
+    properties : dict of str to Property
+        One value per point each, in the order of a menu: the data's own, then computed ones.
+    seconds : dict of str to float
+        Time of each stage that was computed anew.
+    remarks : tuple of str
+        Sentences on what was left out or chosen automatically.
+    """
+
+    settings: Settings
+    samples: Samples
+    features: Features
+    projection: Projection
+    fit: Fit | None
+    properties: dict[str, Property]
+    seconds: dict[str, float]
+    remarks: tuple[str, ...]
+
+    def point_of_sample(self, sample: int) -> int:
+        """The point of the map that stands for a sample of the model: its first environment, or itself."""
+        if self.fit is None or self.fit.target.level == self.samples.level:
+            return sample
+        return int(np.searchsorted(self.samples.environments[:, 0], sample))
+
+    def sample_of_point(self, point: int) -> int:
+        """The sample of the model that a point of the map belongs to."""
+        if self.fit is None or self.fit.target.level == self.samples.level:
+            return point
+        return int(self.samples.environments[point, 0])
+
+    def neighbours(self, point: int, n: int = 6) -> list[tuple[int, float]]:
+        """The points that resemble one most.
+
+        Parameters
+        ----------
+        point : int
+        n : int
+
+        Returns
+        -------
+        list of (int, float)
+            Points and cosine similarities of their features, the most alike first.
+        """
+        n = min(n, len(self.samples) - 1)
+        found = nearest(self.features.rows, n, queries=[point], metric="cosine")
+        return [(int(i), float(1.0 - d)) for i, d in zip(found.indices[0], found.distances[0])]
+
+
+class Exploration:
+    """Frames and what has been computed from them.
+
+    Parameters
+    ----------
+    frames : list of ase.Atoms
+        Properties in ``info`` and ``arrays``.
+    max_points : int
+        More structures or environments than that are sampled.
+    memory_budget : float
+        Bytes of features.
+    seed : int
+        Of samples, projections and folds; the same seed gives the same map.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the frames are no valid structures; the message names the first offender.
+    """
+
+    def __init__(
+        self, frames: Sequence[Atoms], *, max_points: int = 10_000, memory_budget: float = 300e6, seed: int = 0
+    ):
+        self.frames = list(frames)
+        self._structures = Structures.from_ase(self.frames)  # validates
+        self.max_points = max_points
+        self.memory_budget = memory_budget
+        self.seed = seed
+        self._kept: dict[str, tuple[Any, Any]] = {}
+
+    def suggested_settings(self) -> Settings:
+        """Settings that suit the frames: a map of environments where structures are few, and a target if there is one.
+
+        The resolution is at most that of a step that takes a fraction of a second.
+        """
+        found = suggest_hyperparameters(self._structures, seed=self.seed)
+        resolution = {"max_radial": min(6, found["max_radial"]), "max_angular": min(4, found["max_angular"])}
+        settings = Settings(
+            "structure" if len(self.frames) >= 10 else "atom",
+            cutoff=round(found["cutoff"], 1),
+            smearing=round(20 * found["smearing"]) / 20,
+            **resolution,
+        )
+        return replace(settings, target=next(iter(self.targets(settings.per)), None))
+
+    def samples(self, per: str) -> Samples:
+        """The points of a map of structures or of environments."""
+        return self._stage(f"samples {per}", (), lambda: choose_samples(self.frames, per, self.max_points, self.seed))
+
+    def targets(self, per: str) -> dict[str, Property]:
+        """Properties that a model can learn: scalar, finite and not the same everywhere, the energy first."""
+        samples = self.samples(per)
+        return self._stage(f"targets {per}", (), lambda: targets_of_frames(samples, collect_properties(samples.frames)))
+
+    def run(
+        self,
+        settings: Settings,
+        progress: Progress = lambda fraction, message: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Outcome:
+        """Compute what the settings ask for, reusing every stage whose inputs have not changed.
+
+        Parameters
+        ----------
+        settings : Settings
+        progress : callable
+            Called with the fraction that is done, and what is being done.
+        cancelled : callable
+            Asked now and then; `Cancelled` is raised once it says so.
+
+        Returns
+        -------
+        Outcome
+
+        Raises
+        ------
+        ValueError
+            If a setting is out of range, there are too few points, or the target is unknown.
+        Cancelled
+        """
+        seconds: dict[str, float] = {}
+
+        def stage(name: str, key: Any, compute: Callable[[], Any]) -> Any:
+            if cancelled():
+                raise Cancelled
+            return self._stage(name, key, compute, seconds)
+
+        samples = self.samples(settings.per)
+        if len(samples) < 3:
+            what = "structures" if settings.per == "structure" else "environments"
+            hint = ", choose environments instead" if samples.level == "structure" else ""
+            raise ValueError(f"a map needs at least 3 {what}, got {len(samples)}{hint}")
+        targets = self.targets(settings.per)
+        if settings.target is not None and settings.target not in targets:
+            raise ValueError(
+                f"target is {settings.target!r}; accepted are {', '.join(targets) or 'none of these data'}"
+            )
+        target = targets.get(settings.target)
+
+        key = (settings.per, *settings.descriptor.values())
+        features = stage(
+            "features",
+            key,
+            lambda: compute_features(
+                samples,
+                settings.descriptor,
+                memory_budget=self.memory_budget,
+                seed=self.seed,
+                progress=lambda fraction, message: progress(0.9 * fraction, message),
+                cancelled=cancelled,
+            ),
+        )
+        progress(0.9, "map")
+        projection_key = (key, settings.method, *((settings.mixing, target.name) if self._supervised(settings) else ()))
+        with _few_threads(features.rows):
+            projection = stage("map", projection_key, lambda: self._project(settings, samples, features, target))
+        progress(0.95, "model")
+        own = self._stage(f"properties {settings.per}", (), lambda: properties_of_points(samples))
+        fit = None
+        if target is not None:
+            with _few_threads(features.rows):
+                fit = stage("model", (key, target.name), lambda: self._fit(samples, features, target))
+        progress(1.0, "done")
+        return Outcome(
+            settings=settings,
+            samples=samples,
+            features=features,
+            projection=projection,
+            fit=fit,
+            properties={**own, **({} if fit is None else fit.points)},
+            seconds=seconds,
+            remarks=tuple(filter(None, (samples.remark, *features.remarks))),
+        )
+
+    def learning_curve(
+        self,
+        outcome: Outcome,
+        n_sizes: int = 6,
+        n_seeds: int = 4,
+        progress: Callable[..., None] = lambda fraction, message, partial: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> LearningCurve:
+        """Error on a test set against the number of training samples.
+
+        Parameters
+        ----------
+        outcome : Outcome
+            With a fit.
+        n_sizes, n_seeds : int
+            Training sets: sizes from a twentieth to all that the test set leaves, and shuffles of each.
+        progress : callable
+            Called with the fraction done, a message, and the curve so far.
+        cancelled : callable
+            Once it says so, the curve so far is returned.
+
+        Returns
+        -------
+        LearningCurve
+
+        Raises
+        ------
+        ValueError
+            If there is no model, or fewer than 20 samples.
+        """
+        fit = outcome.fit
+        if fit is None:
+            raise ValueError("a learning curve needs a target; these data, or this choice, have none")
+        n = len(fit.rows)
+        if n < 20:
+            raise ValueError(f"a learning curve needs at least 20 samples, got {n}")
+        most = n - max(1, round(0.2 * n))
+        sizes = np.unique(np.geomspace(max(8, most // 20), most, n_sizes).astype(int))
+        curves: list[LearningCurve] = []
+        for k, size in enumerate(sizes):
+            if cancelled() and curves:
+                break
+            # The test set and the shuffles follow from the seed alone, so that single sizes make one curve.
+            with _few_threads(fit.rows):
+                one = learning_curve(
+                    fit.rows,
+                    fit.target.values,
+                    [size],
+                    composition=fit.composition,
+                    n_seeds=n_seeds,
+                    seed=self.seed,
+                    make_model=lambda: RidgeModel(seed=self.seed),
+                )
+            curves.append(one)
+            so_far = LearningCurve(sizes[: k + 1], np.concatenate([one.rmse for one in curves]), curves[0].test_indices)
+            progress((k + 1) / len(sizes), f"{size} training samples", so_far)
+        return so_far
+
+    def _stage(self, name: str, key: Any, compute: Callable[[], Any], seconds: dict | None = None) -> Any:
+        """The kept result of a stage, or a new one if its key has changed."""
+        kept = self._kept.get(name)
+        if kept is not None and kept[0] == key:
+            return kept[1]
+        start = perf_counter()
+        result = compute()
+        self._kept[name] = (key, result)
+        if seconds is not None:
+            seconds[name] = perf_counter() - start
+        return result
+
+    def _supervised(self, settings: Settings) -> bool:
+        return settings.method in SUPERVISED and settings.target is not None
+
+    def _project(self, settings: Settings, samples: Samples, features: Features, target: Property | None) -> Projection:
+        if settings.method in SUPERVISED and target is None:
+            raise ValueError(
+                f"method is {settings.method!r}, which needs a target; choose one, or accepted are pca, kpca"
+            )
+        values = None
+        if settings.method in SUPERVISED:
+            values = target.values - baseline_of(target.values, composition(samples, target.level))
+            values = values if target.level == samples.level else values[samples.environments[:, 0]]
+        return project(features.rows, settings.method, targets=values, mixing=settings.mixing, seed=self.seed)
+
+    def _fit(self, samples: Samples, features: Features, target: Property) -> Fit:
+        of_points = target.level == samples.level
+        rows = features.rows if of_points else features.means
+        columns = composition(samples, target.level)
+        if len(rows) < 5:
+            raise ValueError(f"a model of {target.name} needs at least 5 {target.level}s, got {len(rows)}")
+        model = RidgeModel(folds="loo" if len(rows) < LEAVE_ONE_OUT_BELOW else 5, seed=self.seed)
+        model.fit(rows, target.values, composition=columns)
+        prediction, uncertainty = model.held_out_predictions, model.held_out_uncertainties
+        level, unit = samples.level, target.unit
+        if of_points:
+            told = {
+                "prediction": (prediction, unit),
+                "error": (prediction - target.values, unit),
+                "|error|": (np.abs(prediction - target.values), unit),
+                "uncertainty": (uncertainty, unit),
+            }
+        else:
+            of_atoms = composition(samples, "atom")
+            error = np.abs(prediction - target.values)[samples.environments[:, 0]]
+            told = {
+                "local prediction": (model.predict(features.rows, composition=of_atoms), unit),
+                "uncertainty": (model.predict_uncertainty(features.rows, composition=of_atoms), unit),
+                "|error| of the structure": (error, unit),
+            }
+        variance = np.maximum(told["uncertainty"][0] ** 2 / model.variance_scale, np.finfo(float).tiny)
+        told["log10 rigidity"] = (-np.log10(variance), "")
+        points = {name: Property(name, values, level, unit) for name, (values, unit) in told.items()}
+        return Fit(model, target, rows, columns, prediction, uncertainty, points)
+
+
+def _few_threads(rows: np.ndarray):
+    """Linear algebra on small matrices in one thread, which also leaves a core to the page."""
+    return threadpool_limits(1 if rows.size < ONE_THREAD_BELOW else None, user_api="blas")

@@ -1,0 +1,107 @@
+"""What the explorer says about points and data, as numbers and sentences."""
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from matterscape.structures.properties import Property
+
+from .engine import Outcome
+from .features import Samples
+
+
+def data_note(frames: list[Atoms], remark: str) -> str:
+    """What the data are: where they come from, how many structures and atoms, which elements."""
+    counts = [len(atoms) for atoms in frames]
+    symbols = sorted({str(symbol) for atoms in frames for symbol in set(atoms.symbols)})
+    elements = " ".join(symbols) if len(symbols) <= 8 else f"{len(symbols)} elements"
+    return f"{remark}. {len(frames):,} structures, {sum(counts):,} atoms ({elements})."
+
+
+def point_label(samples: Samples, point: int) -> str:
+    """Name of a point, with the number of its structure in the data."""
+    if samples.environments is None:
+        return f"Structure {samples.numbers[point]} · {samples.frames[point].get_chemical_formula()}"
+    frame, atom = samples.environments[point]
+    return f"{samples.frames[frame].symbols[atom]} · atom {atom} of structure {samples.numbers[frame]}"
+
+
+def short_label(samples: Samples, point: int) -> str:
+    """Name of a point, for a button."""
+    if samples.environments is None:
+        return f"structure {samples.numbers[point]}"
+    frame, atom = samples.environments[point]
+    return f"{samples.frames[frame].symbols[atom]} {samples.numbers[frame]}:{atom}"
+
+
+def with_unit(prop: Property) -> str:
+    """Label of an axis or a menu."""
+    return f"{prop.name} ({prop.unit})" if prop.unit else prop.name
+
+
+def number(value: Any) -> str:
+    """A value for a table."""
+    if isinstance(value, str):
+        return str(value)  # numpy's own strings have another repr
+    if not np.isfinite(value):
+        return "unknown"
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e6 else f"{value:.4g}"
+
+
+def card(outcome: Outcome, point: int) -> dict[str, Any]:
+    """Traits of the `PointCard` of one point."""
+    told = outcome.properties
+    rows, verdict, level, of_model = [], "", "middle", set()
+    if outcome.fit is not None:
+        of_model = set(outcome.fit.points)
+        held_out = "prediction" in of_model
+        value = told["prediction" if held_out else "local prediction"].values[point]
+        uncertainty, unit = told["uncertainty"].values[point], outcome.fit.target.unit
+        digits = int(np.clip(2 - np.floor(np.log10(max(uncertainty, 1e-12))), 0, 8))
+        what = f"{'predicted' if held_out else 'local'} {outcome.fit.target.name}"
+        rows.append([what, f"{value:,.{digits}f} ± {uncertainty:.2g}", unit])
+        if held_out:
+            rows.append(["error", f"{told['error'].values[point]:+.2g}", unit])
+        rigidities = told["log10 rigidity"].values
+        below = 100 * np.mean(rigidities < rigidities[point])
+        rows.append(["log10 rigidity", f"{rigidities[point]:.2f}", ""])
+        what = "structures" if outcome.samples.level == "structure" else "environments"
+        if below < 10:
+            verdict, level = (
+                f"The model knows little here: {100 - below:.0f} % of the {what} are as rigid or more.",
+                "low",
+            )
+        elif below < 75:
+            verdict = f"The model knows this as well as most: more rigid than {below:.0f} % of the {what}."
+        else:
+            verdict, level = f"The model knows this well: more rigid than {below:.0f} % of the {what}.", "high"
+    rows += [[name, number(p.values[point]), p.unit] for name, p in told.items() if name not in of_model]
+    neighbours = [
+        [index, short_label(outcome.samples, index), f"{similarity:.4f}"]
+        for index, similarity in outcome.neighbours(point)
+    ]
+    return {
+        "title": point_label(outcome.samples, point),
+        "rows": rows,
+        "verdict": verdict,
+        "level": level,
+        "neighbours": neighbours,
+        "point": point,
+    }
+
+
+def timing(outcome: Outcome) -> str:
+    """What the last step did and how long it took."""
+    features = outcome.features
+    what = f"{len(outcome.samples):,} {'structures' if outcome.samples.level == 'structure' else 'environments'}"
+    parts = [f"{what}, {features.n_raw:,} features"]
+    total = sum(outcome.seconds.values())
+    if total:
+        stages = ", ".join(f"{name} {seconds:.2g} s" for name, seconds in outcome.seconds.items() if seconds > 0.005)
+        parts.append(f"last step {total:.2g} s" + (f" ({stages})" if stages else ""))
+    if outcome.fit is not None:
+        fit = outcome.fit
+        unit = f" {fit.target.unit}" if fit.target.unit else ""
+        parts.append(f"cross-validated error {fit.rmse:.3g}{unit}")
+    return ". ".join([" · ".join(parts), *outcome.remarks])
