@@ -5,7 +5,17 @@ import re
 import pytest
 
 lab_browser = pytest.importorskip("lab_browser", reason="playwright or Pillow is not installed (extra: test)")
-from lab_browser import close_page, colours, new_page, open_notebook, python, set_theme, step_slider, wait_python  # noqa: E402
+from lab_browser import (  # noqa: E402
+    close_page,
+    colours,
+    execute,
+    new_page,
+    open_notebook,
+    python,
+    set_theme,
+    step_slider,
+    wait_python,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -165,6 +175,7 @@ def test_map_follows_its_sliders(notebook, pictures):
     wait_python(notebook, "chart.colour_label == 'bonded oxygens'")
     assert re.fullmatch(r"Recomputed in \d+ ms\.", python(notebook, "map_study.message"))
     study(notebook, MAP).screenshot(path=pictures / "tutorial-01-map-moved.png")
+    execute(notebook, "pane.full_map(); pane.structure_only()")  # the button's work, with the properties of this map
 
 
 def test_rings_are_told_apart_only_when_moved(notebook):
