@@ -4,6 +4,8 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 START := /lab/tree/notebooks/start.ipynb
+# idle OpenMP threads sleep instead of spinning: torch and numba share the cores
+export OMP_WAIT_POLICY ?= passive
 ARGS ?=
 TESTS ?=
 

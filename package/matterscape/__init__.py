@@ -4,7 +4,12 @@ Subpackages load when they are first used, so ``import matterscape`` costs neith
 """
 
 import importlib
+import os
 from importlib.metadata import PackageNotFoundError, version
+
+# torch's and numba's OpenMP threads are two pools on the same cores. By default each goes on spinning for milliseconds
+# after its work is done and takes the cores from the other; this must be set before torch loads its OpenMP.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _SUBPACKAGES = (
     "basis",

@@ -186,6 +186,13 @@ def test_make_says_what_python_it_needs(tmp_path):
     assert not (tmp_path / ".venv").exists()
 
 
+def test_default_run_covers_every_tier_but_benchmarks():
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    tiers = {path.parent.relative_to(ROOT).parts[1] for path in (ROOT / "tests").rglob("test_*.py")}
+    assert {f"tests/{tier}" for tier in tiers - {"benchmarks"}} == set(options["testpaths"])
+    assert {line.split(":")[0] for line in options["markers"]} == tiers
+
+
 def test_settings_of_the_lab_are_json():
     overrides = json.loads((ROOT / "binder" / "overrides.json").read_text())
     assert overrides["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"

@@ -85,6 +85,7 @@ class Invariance:
     name: str = "symmetry"
 
     def complaint(self, answer: Callable, tolerance: float) -> str | None:
+        """One sentence if the answer lacks the property, None if it has it."""
         for given in self.inputs:
             before, after = (_numbers(_call(answer, point)) for point in (given, self.transform(given)))
             if before.shape != after.shape:
@@ -114,6 +115,7 @@ class Limit:
     name: str = "limit"
 
     def complaint(self, answer: Callable, tolerance: float) -> str | None:
+        """One sentence if the answer lacks the property, None if it has it."""
         found, expected = _numbers(_call(answer, self.at)), _numbers(self.value)
         if found.shape != expected.shape:
             return f"The result {self.what} has shape {found.shape}, not {expected.shape}."
@@ -262,6 +264,7 @@ class Checks:
 
     @property
     def n_passed(self) -> int:
+        """How many of the exercises are solved."""
         return sum(check.passed for check in self.checks)
 
     def __repr__(self) -> str:
@@ -292,6 +295,8 @@ def _call(function: Callable, given: Any) -> Any:
 
 
 def _numbers(values: Any) -> np.ndarray:
+    if values is None or values is ...:
+        raise _Unusable("There is no answer yet.")
     if hasattr(values, "detach"):
         values = values.detach().cpu().numpy()
     try:

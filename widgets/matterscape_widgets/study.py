@@ -90,6 +90,7 @@ class Study(ipywidgets.VBox):
 
     @property
     def message(self) -> str:
+        """The text of the status line."""
         return self._status.text
 
     def status(self, text: str) -> None:

@@ -1,0 +1,39 @@
+"""The README's code runs as it stands, and what it names exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+from ase.io import write
+
+from matterscape.datasets import generators
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_code_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write("structures.xyz", generators.random_molecules(3, 6, (1, 6, 8), seed=0), format="extxyz")
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    names: dict = {}
+    exec(code, names)
+    assert names["force"].shape == (18, 3)
+    assert float(names["force"].sum(0).abs().max()) < 1e-9
+
+
+def test_files_and_targets_that_it_names_exist():
+    for link in re.findall(r"\]\((?!https?://)([^)#]+)\)", README):
+        assert (ROOT / link).exists(), link
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"`?make ([a-z]+)", README):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_modules_that_it_names_import():
+    import importlib
+
+    for module in set(re.findall(r"`(matterscape(?:_widgets)?(?:\.\w+)?)`", README)):
+        importlib.import_module(module)
