@@ -197,6 +197,13 @@ def test_environments(page, app, pictures):
     app.screenshot(path=pictures / "explore-environments.png")
 
 
+def test_the_full_chemiscope_map_and_back(page, app):
+    app.get_by_role("button", name="Full chemiscope map").click()
+    page.wait_for_selector(".matterscape-explorer .chemiscope-map", timeout=60_000)
+    app.get_by_role("button", name="Back to the structure").click()
+    page.wait_for_selector(".matterscape-explorer .chemiscope-map", state="detached", timeout=60_000)
+
+
 def test_the_kernel_stays_responsive_and_a_run_can_be_cancelled(page, app):
     from lab_browser import execute, python, wait_python
 
@@ -217,3 +224,23 @@ def test_generated_data(page, app, pictures):
     assert "Generated data" in app.locator(".matterscape-note").first.inner_text()
     page.wait_for_timeout(3000)
     app.screenshot(path=pictures / "explore-generated.png")
+
+
+def test_an_upload(page, app, tmp_path, pictures):
+    from ase.build import bulk
+    from ase.io import write
+    from lab_browser import wait_python
+
+    frames = [bulk("Cu", cubic=True) for _ in range(24)]
+    for k, atoms in enumerate(frames):
+        atoms.rattle(0.02 * k, seed=k)
+    write(tmp_path / "copper.extxyz", frames)
+    with page.expect_file_chooser() as chooser:
+        app.get_by_role("button", name="Upload").click()
+    chooser.value.set_files(tmp_path / "copper.extxyz")
+    wait_python(page, "app.source.name == 'copper'", 60)
+    wait_idle(page)
+    assert "Your file copper.extxyz" in app.locator(".matterscape-note").first.inner_text()
+    assert "a map and no model" in app.inner_text()
+    page.wait_for_timeout(2000)
+    app.screenshot(path=pictures / "explore-upload.png")

@@ -5,12 +5,14 @@ import gzip
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import write
 
+import matterscape_widgets
 from matterscape import datasets
 from matterscape.datasets.generators import random_molecules
 from matterscape_widgets import Explorer
@@ -167,7 +169,7 @@ def test_no_target_no_model(app):
     app.controls.target.value = "none"
     app.run.wait(60)
     assert app.outcome.fit is None and "prediction" not in app.outcome.properties
-    assert app.controls.learn.disabled and "no model" in app._plot_note.value
+    assert app.controls.learn.disabled and "Choose a target" in app._plot_note.value
     app.controls.method.value = "pcovr"
     app.run.wait(60)
     assert "needs a target" in app.message
@@ -298,6 +300,16 @@ def test_mixed_properties_are_left_out(app, tmp_path):
     assert app.outcome.fit is None and "energy per atom" not in app.outcome.properties
 
 
+def test_files_without_properties_give_a_map(app, tmp_path):
+    frames = molecules(12)
+    for atoms in frames:
+        atoms.info.clear()
+    write(tmp_path / "bare.xyz", frames)
+    submit(app, f"{tmp_path}/bare.xyz")
+    assert app.outcome.fit is None and "a map and no model" in app._plot_note.value
+    assert app.map.colour_label == "formula"
+
+
 def test_verdicts(app):
     order = np.argsort(app.outcome.properties["log10 rigidity"].values)
     assert text.card(app.outcome, int(order[0]))["level"] == "low"
@@ -318,3 +330,22 @@ def test_settings_can_be_given_whole():
     assert app.outcome.settings.per == "atom" and app.outcome.fit is None
     app = Explorer(frames, settings={**SMALL, "per": "atom"})
     assert app.outcome.fit is not None
+
+
+# ---- the notebook's exercises ----------------------------------------------------------------------------------------
+
+
+def test_the_solutions_of_the_exercises_solve_them():
+    import nbformat
+
+    notebook = nbformat.read(Path(__file__).parents[3] / "notebooks" / "explore.ipynb", as_version=4)
+    cells = {cell.id: cell.source for cell in notebook.cells}
+    solutions = re.search(r"```python\n(.*?)```", cells["explore-exercises-text"], re.DOTALL).group(1)
+    known = {"np": np, "features": np.random.default_rng(0).normal(size=(9, 4)) + 1}
+    known |= {name: getattr(matterscape_widgets, name) for name in ("Check", "Invariance", "Limit")}
+    for cell in ("explore-exercise-similarity", "explore-exercise-rigidity"):
+        exec(cells[cell], known)
+    assert not known["similarities"].passed and not known["rigidities"].passed
+    exec(solutions, known)
+    assert known["similarities"](known["similarity"]).passed
+    assert known["rigidities"](known["prediction_rigidity"]).passed

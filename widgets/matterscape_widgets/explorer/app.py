@@ -15,6 +15,8 @@ import ipywidgets
 import numpy as np
 from ase import Atoms
 
+from matterscape.maps import Projection
+
 from ..curve import Curve
 from ..live_map import LiveMap
 from ..run import Run
@@ -356,6 +358,7 @@ class Explorer(Study):
         samples = self.outcome.samples
         if self._untie is not None:
             self._untie()
+            _close(self.pane)
         self.map.selected = ()
         self.pane = StructurePane(
             samples.frames,
@@ -380,7 +383,8 @@ class Explorer(Study):
         plot = plots.make_plot(kind, self.outcome, samples, self._curve_result)
         note = ""
         if fit is None:
-            note = "These data have no property that a model could learn, so there is a map and no model."
+            none = "These data have no property that a model could learn, so there is a map and no model."
+            note = "Choose a target to see a model." if self.exploration.targets(self.outcome.settings.per) else none
         elif kind == "learning curve" and self._curve_result is None:
             note = "Press “Compute learning curve” to see how the error falls with more data."
         self._plot_note.value = note
@@ -449,7 +453,14 @@ class Explorer(Study):
         )
 
 
-def _aligned(new, old):
+def _close(widget: ipywidgets.Widget) -> None:
+    """Close a widget and all that it holds: the page keeps megabytes of each viewer until it is told to let go."""
+    for child in getattr(widget, "children", ()):
+        _close(child)
+    widget.close()
+
+
+def _aligned(new: Projection, old: Projection) -> Projection:
     """A projection with the signs of another of the same points, so that a slider does not flip the map."""
     if new is old or new.coordinates.shape != old.coordinates.shape or new.method != old.method:
         return new
