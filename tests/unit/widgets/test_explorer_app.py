@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import re
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from matterscape_widgets import Explorer
 from matterscape_widgets.explorer import sources, text
 from matterscape_widgets.explorer.engine import Settings
 from matterscape_widgets.explorer.exports import KINDS, export
+from matterscape_widgets.explorer.features import Cancelled
 from matterscape_widgets.explorer.plots import PLOTS, SAMPLES, SELECTED, make_plot
 
 pytestmark = [pytest.mark.unit, pytest.mark.filterwarnings("ignore:chemiscope.show only displays")]
@@ -115,6 +117,8 @@ def test_wrong_construction():
         Explorer(dataset="mad-sampel")
     with pytest.raises(ValueError, match="at least one structure"):
         Explorer([])
+    with pytest.raises(ValueError, match="settings has no entry 'cutof'; accepted are per, cutoff"):
+        Explorer(molecules(3), settings={"cutof": 3.0})
 
 
 # ---- controls --------------------------------------------------------------------------------------------------------
@@ -138,6 +142,40 @@ def test_a_change_during_a_run_is_not_lost(app):
     for _ in range(3):
         app.run.wait(60)
     assert app.outcome.settings.cutoff == 4.5
+
+
+def test_a_slider_does_not_stop_data_from_being_read(app):
+    gate = threading.Event()
+
+    def slow():
+        gate.wait(30)
+        return sources.Source("slow", molecules(11), "Slow data")
+
+    app._last_seconds[("features",)] = 100.0
+    app._open(slow)
+    app.controls.cutoff.value = 4.0
+    app.controls.learn.click()
+    assert "wait for it or cancel it" in app.message
+    gate.set()
+    app.run.wait(60)
+    assert app.source.name == "slow" and app.map.n_points == 11
+
+
+def test_cancelling_keeps_the_map_and_sets_the_controls_back(app):
+    gate = threading.Event()
+    before = app.outcome
+
+    def never(progress, cancelled):
+        gate.wait(30)
+        assert cancelled()
+        raise Cancelled
+
+    app._start(never, "computing")
+    app.run.cancel()
+    gate.set()
+    app.run.wait(60)
+    assert app.outcome is before and app.message.startswith("Cancelled.")
+    assert app.settings == before.settings
 
 
 def test_colour_and_size_follow_their_menus(app):

@@ -6,7 +6,7 @@ import base64
 import html
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from .sources import Source, load_preferred, load_source, read_source
 AT_ONCE = 0.2  # seconds; a step that took longer is done in the background
 LET_FINISH = 1.5  # seconds; a longer step is cancelled when the settings change meanwhile
 LARGEST_LINK = 4e6  # bytes of a file that travels inside the page
+STEP = "computing"
 
 
 class Explorer(Study):
@@ -91,6 +92,9 @@ class Explorer(Study):
         else:
             source = load_preferred() if dataset is None else load_source(dataset)
         changes = asdict(settings) if isinstance(settings, Settings) else dict(settings or {})
+        accepted = [entry.name for entry in fields(Settings)]
+        if unknown := set(changes) - set(accepted):
+            raise ValueError(f"settings has no entry {sorted(unknown)[0]!r}; accepted are {', '.join(accepted)}")
 
         self.controls = Controls(source.name)
         self.map = LiveMap([], [], height=430)
@@ -103,7 +107,7 @@ class Explorer(Study):
         self._plot_note.add_class("matterscape-note")
         self._untie: Callable[[], None] | None = None
         self._curve_result = None
-        self._again = self._silent = False
+        self._again = self._silent = self._stepping = False
         self._last_seconds: dict[tuple, float] = {}
         self.outcome: Outcome | None = None
         structure = ipywidgets.VBox([self._pane_box, self.card])
@@ -173,8 +177,10 @@ class Explorer(Study):
 
     def _start(self, job: Callable, what: str) -> None:
         if self.busy:
+            self._show_source()
             self.error(f"Something is being computed; wait for it or cancel it before {what}.")
             return
+        self._stepping = what == STEP
         self.status(f"{what[0].upper()}{what[1:]} ...")
         self.run.start(job=job)
 
@@ -252,7 +258,7 @@ class Explorer(Study):
         settings = self.controls.settings
         if self.busy:
             self._again = True
-            if sum(self._last_seconds.values()) > LET_FINISH:
+            if self._stepping and sum(self._last_seconds.values()) > LET_FINISH:
                 self.run.cancel()
             return
         if settings.per != self.outcome.settings.per:
@@ -262,8 +268,9 @@ class Explorer(Study):
         if self._expected_seconds(settings) < AT_ONCE:
             with self._failures():
                 self._show(self.exploration.run(settings))
+            self._show_settings(self.outcome.settings)
         else:
-            self._start(self._compute_job(settings), "computing")
+            self._start(self._compute_job(settings), STEP)
 
     def _expected_seconds(self, settings: Settings) -> float:
         """What a step will take, from the last time that the same stages were computed."""
