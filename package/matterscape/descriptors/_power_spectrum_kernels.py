@@ -10,6 +10,7 @@ import numba
 import numpy as np
 
 SQRT2 = math.sqrt(2.0)
+LANES = 8  # rows start at a multiple of this, so that short loops vectorise without a remainder
 
 
 @numba.njit(nogil=True, cache=True)
@@ -50,11 +51,12 @@ def squares(a, max_angular, features):
         for l in range(max_angular + 1):
             factor = shell_factor(l)
             for q1 in range(n_channels):
-                for q2 in range(q1, n_channels):
+                first = q1 - q1 % LANES
+                for q2 in range(first, n_channels):
                     row[q2] = 0.0
                 for lm in range(l * l, (l + 1) * (l + 1)):
                     a1 = a[i, lm, q1]
-                    for q2 in range(q1, n_channels):
+                    for q2 in range(first, n_channels):
                         row[q2] += a1 * a[i, lm, q2]
                 features[i, start] = factor * row[q1]
                 for q2 in range(q1 + 1, n_channels):
@@ -67,16 +69,24 @@ def contraction(gradient, a, max_angular, result):
     """result[i, lm, q] = sum_q' (g_qq' + g_q'q) a_q' * shell_factor(l): the transpose of d(squares)/da."""
     n_samples, _, n_channels = a.shape
     for i in numba.prange(n_samples):
+        matrix = np.empty((n_channels, n_channels), a.dtype)
+        row = np.empty(n_channels, a.dtype)
         start = 0
         for l in range(max_angular + 1):
             factor = shell_factor(l)
             for q1 in range(n_channels):
-                for lm in range(l * l, (l + 1) * (l + 1)):
-                    a1 = SQRT2 * factor * a[i, lm, q1]
-                    total = SQRT2 * gradient[i, start] * a1
-                    for q2 in range(q1 + 1, n_channels):
-                        value = gradient[i, start + q2 - q1]
-                        total += SQRT2 * factor * value * a[i, lm, q2]
-                        result[i, lm, q2] += value * a1
-                    result[i, lm, q1] += total
+                matrix[q1, q1] = 2.0 * factor * gradient[i, start]
+                for q2 in range(q1 + 1, n_channels):
+                    value = SQRT2 * factor * gradient[i, start + q2 - q1]
+                    matrix[q1, q2] = value
+                    matrix[q2, q1] = value
                 start += n_channels - q1
+            for lm in range(l * l, (l + 1) * (l + 1)):
+                for q2 in range(n_channels):
+                    row[q2] = 0.0
+                for q1 in range(n_channels):
+                    a1 = a[i, lm, q1]
+                    for q2 in range(n_channels):
+                        row[q2] += a1 * matrix[q1, q2]
+                for q2 in range(n_channels):
+                    result[i, lm, q2] = row[q2]

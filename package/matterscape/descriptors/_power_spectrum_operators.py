@@ -77,7 +77,7 @@ def _square_body(a, max_angular):
 
 
 def _contraction_body(gradient, a, max_angular):
-    result = np.zeros_like(a)
+    result = np.empty_like(a)
     kernels.contraction(gradient, a, max_angular, result)
     return result
 
