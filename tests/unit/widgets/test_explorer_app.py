@@ -16,6 +16,7 @@ from ase.io import write
 import matterscape_widgets
 from matterscape import datasets
 from matterscape.datasets.generators import random_molecules
+from matterscape.structures.properties import Property
 from matterscape_widgets import Explorer
 from matterscape_widgets.explorer import sources, text
 from matterscape_widgets.explorer.engine import Settings
@@ -356,7 +357,10 @@ def test_verdicts(app):
 
 
 def test_numbers_and_complaints():
-    assert text.number(3.0) == "3" and text.number(float("nan")) == "unknown" and text.number(0.123456) == "0.1235"
+    energies = Property("energy", np.array([-241.123456, -241.5, np.nan]), "structure", "eV")
+    assert [text.number(energies, k) for k in range(3)] == ["-241.123", "-241.500", "unknown"]
+    assert text.number(Property("atoms", np.array([1234.0, 5.0]), "structure"), 0) == "1,234"
+    assert text.number(Property("formula", np.array(["H2O"]), "structure"), 0) == "H2O"
     assert text.complaint(datasets.DatasetUnavailable("no network")) == "no network."
     assert text.complaint(ValueError("cutoff is -1")) == "cutoff is -1."
     assert text.complaint(KeyError("x")).startswith("KeyError")

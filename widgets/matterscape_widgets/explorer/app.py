@@ -220,7 +220,7 @@ class Explorer(Study):
             self.status(self._learning_sentence(parts[1]))
         else:
             self.controls.link.value = _download_link(parts[0])
-            self.status(f"Written: {parts[0]} ({parts[0].stat().st_size / 1e6:.2g} MB).")
+            self.status(f"Written: {parts[0]} ({parts[0].stat().st_size / 1e6:,.2f} MB).")
 
     # ---- from the controls -------------------------------------------------------------------------------------------
 

@@ -41,13 +41,18 @@ def with_unit(prop: Property) -> str:
     return f"{prop.name} ({prop.unit})" if prop.unit else prop.name
 
 
-def number(value: Any) -> str:
-    """A value for a table."""
-    if isinstance(value, str):
-        return str(value)  # numpy's own strings have another repr
+def number(prop: Property, point: int) -> str:
+    """One value of a property for a table, as finely as the property varies."""
+    value = prop.values[point]
+    if prop.categorical:
+        return str(value)
     if not np.isfinite(value):
         return "unknown"
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e6 else f"{value:.4g}"
+    finite = prop.values[np.isfinite(prop.values)]
+    if (finite == np.round(finite)).all():
+        return f"{value:,.0f}"
+    digits = int(np.clip(2 - np.floor(np.log10(np.std(finite))), 0, 8)) if np.ptp(finite) else 3
+    return f"{value:,.{digits}f}"
 
 
 def card(outcome: Outcome, point: int) -> dict[str, Any]:
@@ -78,7 +83,7 @@ def card(outcome: Outcome, point: int) -> dict[str, Any]:
             verdict = f"The model knows this as well as most: more rigid than {below:.0f} % of the {what}."
         else:
             verdict, level = f"The model knows this well: more rigid than {below:.0f} % of the {what}.", "high"
-    rows += [[name, number(p.values[point]), p.unit] for name, p in told.items() if name not in of_model]
+    rows += [[name, number(p, point), p.unit] for name, p in told.items() if name not in of_model]
     neighbours = [
         [index, short_label(outcome.samples, index), f"{similarity:.4f}"]
         for index, similarity in outcome.neighbours(point)
