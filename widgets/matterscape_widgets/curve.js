@@ -151,13 +151,16 @@ function render({ model, el }) {
       ctx.stroke();
     }
     if (one.style !== "line") {
-      const r = one.n > 2000 ? 1.8 : 3.2;
+      const r = one.n > 2000 ? 1.8 : 3.2, crowded = one.n > 150;  // outlines of a crowd would cover its points
       ctx.lineWidth = 0.7; ctx.strokeStyle = theme.paper; ctx.beginPath();
       for (let i = 0; i < one.n; i++) {
         const [px, py] = place(one, i);
         if (!Number.isNaN(px) && !Number.isNaN(py)) { ctx.moveTo(px + r, py); ctx.arc(px, py, r, 0, 2 * Math.PI); }
       }
-      ctx.fill(); ctx.stroke();
+      ctx.globalAlpha = crowded ? 0.75 : 1;
+      ctx.fill();
+      ctx.globalAlpha = 1;
+      if (!crowded) ctx.stroke();
     }
   }
 
