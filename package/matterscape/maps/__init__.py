@@ -1,11 +1,18 @@
-"""Structure-property maps: selections, projections, neighbours, and the whole way from frames to a chemiscope file."""
+"""Structure-property maps: the whole way from frames to features, map, model and chemiscope file, and its steps."""
 
 import importlib
 
 _NAMES = {
+    "Cancelled": "samples",
+    "Exploration": "exploration",
+    "Features": "samples",
+    "Fit": "exploration",
     "MapResult": "chemiscope_data",
     "Neighbours": "neighbours",
+    "Outcome": "exploration",
     "Projection": "projection",
+    "Samples": "samples",
+    "Settings": "exploration",
     "build_map": "build",
     "cluster": "neighbours",
     "nearest": "neighbours",

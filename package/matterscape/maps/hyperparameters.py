@@ -47,7 +47,7 @@ def suggest_hyperparameters(structures: Structures, *, seed: int = 0) -> dict:
     if nearest.size:
         smearing = float(np.clip(np.round(np.median(nearest) / 8.0, 2), 0.15, 0.5))
     n_species = len(structures.unique_species)
-    channels = PSEUDO_SPECIES if n_species > MAX_SPECIES else None
+    channels = suggest_species_channels(n_species)
     max_radial, max_angular = next(
         (choice for choice in _RESOLUTIONS if _n_features(channels or n_species, *choice) <= MAX_FEATURES),
         _RESOLUTIONS[-1],
@@ -59,6 +59,11 @@ def suggest_hyperparameters(structures: Structures, *, seed: int = 0) -> dict:
         "max_angular": max_angular,
         "species_channels": channels,
     }
+
+
+def suggest_species_channels(n_species: int) -> int | None:
+    """Number of pseudo-species for that many species; None for a channel each."""
+    return PSEUDO_SPECIES if n_species > MAX_SPECIES else None
 
 
 def _n_features(n_channels: int, max_radial: int, max_angular: int) -> int:

@@ -8,6 +8,7 @@ from matterscape.maps.selection import select
 from matterscape.uq.arrays import feature_matrix, target_vector
 
 METHODS = ("pca", "kpca", "pcovr", "kpcovr")
+SUPERVISED = ("pcovr", "kpcovr")
 MAX_COLUMNS = 512  # principal components that the supervised and kernel maps start from
 MAX_LANDMARKS = 2000
 
@@ -88,7 +89,7 @@ def project(
         raise ValueError(f"mixing must lie between 0 and 1, got {mixing}")
     if not (np.isfinite(gamma) and gamma > 0):
         raise ValueError(f"gamma must be a positive number, got {gamma}")
-    supervised = method in ("pcovr", "kpcovr")
+    supervised = method in SUPERVISED
     if supervised and targets is None:
         raise ValueError(f"targets must be given for method {method!r}")
     x = feature_matrix(features)

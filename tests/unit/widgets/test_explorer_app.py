@@ -16,12 +16,12 @@ from ase.io import write
 import matterscape_widgets
 from matterscape import datasets
 from matterscape.datasets.generators import random_molecules
+from matterscape.maps.exploration import Settings
+from matterscape.maps.samples import Cancelled
 from matterscape.structures.properties import Property
 from matterscape_widgets import Explorer
 from matterscape_widgets.explorer import sources, text
-from matterscape_widgets.explorer.engine import Settings
 from matterscape_widgets.explorer.exports import KINDS, export
-from matterscape_widgets.explorer.features import Cancelled
 from matterscape_widgets.explorer.plots import PLOTS, SAMPLES, SELECTED, make_plot
 
 pytestmark = [pytest.mark.unit, pytest.mark.filterwarnings("ignore:chemiscope.show only displays")]
@@ -279,6 +279,13 @@ def test_exported_files(app, tmp_path, per):
         assert [[int(row["structure"]), int(row["atom"])] for row in rows] == outcome.samples.environments.tolist()
     with pytest.raises(ValueError, match="kind is 'pdf'; accepted are"):
         export(outcome, "pdf", tmp_path, "set")
+
+
+def test_settings_without_a_control_are_kept(tmp_path):
+    app = Explorer(molecules(), settings={**SMALL, "species_channels": 2}, folder=tmp_path)
+    app.controls.cutoff.value = 4.0
+    app.run.wait(60)
+    assert app.outcome.settings.cutoff == 4.0 and app.outcome.settings.species_channels == 2
 
 
 def test_export_button(app, tmp_path):

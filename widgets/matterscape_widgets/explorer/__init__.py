@@ -1,7 +1,8 @@
 """Explorer: somebody's own structures as an interactive map, with a model that says where it knows nothing."""
 
+from matterscape.maps import Exploration, Outcome, Settings
+
 from .app import Explorer
-from .engine import Exploration, Outcome, Settings
 from .sources import Source, load_preferred, load_source, read_source
 
 __all__ = [

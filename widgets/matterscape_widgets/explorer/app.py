@@ -15,7 +15,9 @@ import ipywidgets
 import numpy as np
 from ase import Atoms
 
-from matterscape.maps import Projection
+from matterscape.maps import Cancelled, Exploration, Outcome, Projection, Settings
+from matterscape.maps.projection import SUPERVISED
+from matterscape.maps.samples import MAX_POINTS
 
 from ..curve import Curve
 from ..live_map import LiveMap
@@ -25,9 +27,7 @@ from ..study import Study
 from . import plots, text
 from .controls import Controls
 from .details import PointCard
-from .engine import SUPERVISED, Exploration, Outcome, Settings
 from .exports import export
-from .features import MAX_POINTS, Cancelled
 from .sources import Source, load_preferred, load_source, read_source
 
 AT_ONCE = 0.2  # seconds; a step that took longer is done in the background

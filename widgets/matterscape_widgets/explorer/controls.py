@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import ipywidgets
 from ipywidgets import HTML, Button, Dropdown, FileUpload, FloatSlider, HBox, IntSlider, Layout, Text, ToggleButtons
 
+from matterscape.maps import Outcome, Settings
+from matterscape.maps.projection import SUPERVISED
+
 from . import plots, text
-from .engine import SUPERVISED, Outcome, Settings
 from .exports import KINDS
 from .sources import offered
 
@@ -28,6 +31,7 @@ class Controls:
 
     def __init__(self, name: str):
         self._filled = False
+        self._shown = Settings()  # holds what has no control
         self.source = Dropdown(**_row("set"))
         self.show_source(name)
         self.path = Text(placeholder="path of your file", layout=Layout(flex="1 1 0", min_width="0"))
@@ -100,7 +104,8 @@ class Controls:
     @property
     def settings(self) -> Settings:
         """What the controls say."""
-        return Settings(
+        return replace(
+            self._shown,
             per=self.per.value,
             cutoff=self.cutoff.value,
             max_radial=self.max_radial.value,
@@ -120,6 +125,7 @@ class Controls:
 
     def show(self, settings: Settings, targets: Mapping) -> None:
         """Set the controls to what is on display."""
+        self._shown = settings
         self.target.options = [(text.with_unit(prop), key) for key, prop in targets.items()] + [(NONE, NONE)]
         for key in ("per", "cutoff", "max_radial", "max_angular", "smearing", "method", "mixing"):
             getattr(self, key).value = getattr(settings, key)

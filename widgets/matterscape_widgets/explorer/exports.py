@@ -3,10 +3,8 @@
 import csv
 from pathlib import Path
 
-from matterscape.maps import MapResult
+from matterscape.maps import Outcome
 from matterscape.models.files import atomic_path
-
-from .engine import Outcome
 
 KINDS = {
     "map, HTML page": "map.html",
@@ -45,38 +43,12 @@ def export(outcome: Outcome, kind: str, folder: str | Path, name: str, colour: s
         raise ValueError(f"kind is {kind!r}; accepted are {', '.join(KINDS)}")
     path = Path(folder) / f"{name}-{KINDS[kind]}"
     if KINDS[kind].startswith("map"):
-        return map_result(outcome, colour).write(path)
+        return outcome.map_result(colour if colour in outcome.properties else None).write(path)
     if KINDS[kind].startswith("predictions"):
         columns = dict(zip(outcome.projection.labels, outcome.projection.coordinates.T))
         columns |= {_titled(prop): prop.values for prop in outcome.properties.values()}
         return _write_table(outcome, path, list(columns), zip(*columns.values()))
     return _write_table(outcome, path, outcome.features.labels, outcome.features.rows)
-
-
-def map_result(outcome: Outcome, colour: str | None = None) -> MapResult:
-    """The exploration as a finished map.
-
-    Parameters
-    ----------
-    outcome : Outcome
-    colour : str, optional
-
-    Returns
-    -------
-    MapResult
-    """
-    settings = outcome.settings
-    return MapResult(
-        coordinates=outcome.projection.coordinates,
-        labels=outcome.projection.labels,
-        properties=outcome.properties,
-        frames=outcome.samples.frames,
-        environments=outcome.samples.environments,
-        cutoff=settings.cutoff,
-        settings={"per": settings.per, **settings.descriptor, "projection": settings.method, "target": settings.target},
-        colour=colour if colour in outcome.properties else None,
-        remarks=outcome.remarks,
-    )
 
 
 def _titled(prop) -> str:

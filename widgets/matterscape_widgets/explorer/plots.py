@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from matterscape.maps import Fit, Outcome
 from matterscape.models import LearningCurve
 
 from ..curve import Series
-from .engine import Fit, Outcome
 
 PLOTS = ("parity", "uncertainty", "learning curve", "regularisation")
 SAMPLES = "held out"

@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from matterscape.maps import Outcome, Samples
 from matterscape.structures.properties import Property
 
 from ..study import sentence
-from .engine import Outcome
-from .features import Samples
 
 
 def data_note(frames: list[Atoms], remark: str) -> str:

@@ -5,14 +5,13 @@ from ase import units
 from ase.data import chemical_symbols, covalent_radii
 
 from matterscape.structures import Structures
-from matterscape.structures.properties import Properties, Property, collect_properties
+from matterscape.structures.properties import Properties, Property
 
 BOND = 1.15  # largest distance of two bonded atoms, in units of the sum of their covalent radii
 SAMPLES_PER_ELEMENT = 5
 MAX_CATEGORIES = 12  # that colours can tell apart
 ATOMS_PER_BLOCK = 4096
-_EXTENSIVE = ("energy", "free_energy")  # shown per atom
-_DULL = ("masses", "tags", *_EXTENSIVE)
+_DULL = ("masses", "tags", "energy", "free_energy")  # the energy per atom is shown
 
 
 def composition(samples, level: str) -> np.ndarray:
@@ -73,6 +72,11 @@ def coordination_numbers(structures: Structures) -> np.ndarray:
         bonded = pairs.vectors.norm(dim=1).numpy() < radii[first] + radii[second]
         counts.append(np.bincount(first[bonded], minlength=block.n_atoms))
     return np.concatenate(counts).astype(float)
+
+
+def shown_name(name: str) -> str:
+    """What a map calls a property of the data: words are spaced, and the energy is that per atom."""
+    return _readable("energy_per_atom" if name == "energy" else name)
 
 
 def _readable(name: str) -> str:
@@ -149,7 +153,7 @@ def properties_of_points(samples) -> dict[str, Property]:
     dict of str to Property
         Properties that are the same everywhere, and labels of more kinds than colours can tell apart, are left out.
     """
-    properties = collect_properties(samples.frames)
+    properties = samples.properties
     of_frames = _scalars(properties, "structure")
     energy = properties.get("energy_per_atom")
     if energy is not None and np.isfinite(energy.values).all():

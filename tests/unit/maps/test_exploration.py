@@ -1,4 +1,4 @@
-"""The computation behind the explorer: samples, features, properties, models, stages."""
+"""From frames to a map: samples, features, properties, models, stages."""
 
 from dataclasses import replace
 
@@ -10,16 +10,16 @@ from ase.build import bulk, molecule
 
 from matterscape.datasets.generators import random_molecules
 from matterscape.descriptors import PowerSpectrum
-from matterscape.structures import Structures
-from matterscape_widgets.explorer.engine import Exploration, Settings
-from matterscape_widgets.explorer.features import Cancelled, choose_samples, compute_features
-from matterscape_widgets.explorer.properties import (
+from matterscape.maps.exploration import Exploration, Settings
+from matterscape.maps.samples import Cancelled, choose_samples, compute_features
+from matterscape.maps.shown_properties import (
     baseline_of,
     composition,
     coordination_numbers,
     properties_of_points,
     targets_of_frames,
 )
+from matterscape.structures import Structures
 
 pytestmark = pytest.mark.unit
 
@@ -101,7 +101,7 @@ def test_wrong_samples():
 
 @pytest.mark.parametrize("block_bytes", [1, 1e4, 1e9])
 def test_blocks_do_not_change_features(frames, monkeypatch, block_bytes):
-    from matterscape_widgets.explorer import features as module
+    from matterscape.maps import samples as module
 
     monkeypatch.setattr(module, "BLOCK_BYTES", block_bytes)
     structures = Structures.from_ase(frames)
@@ -139,7 +139,7 @@ def test_compression_keeps_within_the_budget_and_distances(frames):
 
 
 def test_large_features_are_kept_in_single_precision(frames, monkeypatch):
-    from matterscape_widgets.explorer import features as module
+    from matterscape.maps import samples as module
 
     samples = choose_samples(frames, "structure")
     assert compute_features(samples, SMALL).rows.dtype == np.float64
@@ -155,8 +155,17 @@ def test_many_elements_share_pseudo_species():
     assert features.labels[0] == "l=0 c0 n=0 c0 n=0"
 
 
+def test_a_chosen_number_of_pseudo_species(frames):
+    features = compute_features(choose_samples(frames, "structure"), {**SMALL, "species_channels": 2})
+    assert features.n_raw == 3 * (6 * 7) // 2 and "share 2 pseudo-species" in features.remarks[0]
+    outcome = Exploration(frames).run(replace(SETTINGS, species_channels=2))
+    np.testing.assert_array_equal(outcome.features.rows, features.rows)
+    with pytest.raises(ValueError, match="species_channels must lie between 1 and the number of species"):
+        Exploration(frames).run(replace(SETTINGS, species_channels=9))
+
+
 def test_cancelling_between_blocks(frames, monkeypatch):
-    from matterscape_widgets.explorer import features as module
+    from matterscape.maps import samples as module
 
     monkeypatch.setattr(module, "BLOCK_BYTES", 1)
     seen = []
@@ -302,6 +311,27 @@ def test_local_predictions_add_up(local):
         assert abs(relative[numbers == number].mean()) < 1e-9
 
 
+@pytest.mark.parametrize(("which", "colour"), [("outcome", "energy per atom"), ("local", "local prediction")])
+def test_the_finished_map(request, exploration, which, colour):
+    outcome = request.getfixturevalue(which)
+    result = outcome.map_result()
+    assert result.level == outcome.samples.level and result.properties == outcome.properties
+    assert result.colour == colour and result.model is outcome.fit.model
+    assert result.settings["target"] == "energy per atom" and result.settings["seed"] == 0
+    assert any(f"{outcome.fit.rmse:.3g} eV/atom, spread" in remark for remark in result.remarks)
+    assert outcome.map_result("uncertainty").colour == "uncertainty"
+    with pytest.raises(ValueError, match="colour must be one of .*, got 'beauty'"):
+        outcome.map_result("beauty")
+
+
+def test_a_map_says_which_properties_were_left_out():
+    frames = random_molecules(12, 5)
+    frames[3].info["charge"] = 1.0
+    result = Exploration(frames).run(SETTINGS).map_result()
+    assert result.model is None and result.settings["target"] is None
+    assert any("charge (absent or different in 11)" in remark for remark in result.remarks)
+
+
 def test_samples_of_the_model_and_points_of_the_map(outcome, local):
     assert outcome.point_of_sample(7) == outcome.sample_of_point(7) == 7
     point = local.point_of_sample(7)
@@ -362,7 +392,7 @@ def test_too_few_points():
 
 
 def test_a_structure_too_large_for_the_memory(frames, monkeypatch):
-    from matterscape_widgets.explorer import features as module
+    from matterscape.maps import samples as module
 
     monkeypatch.setattr(module, "LARGEST_STRUCTURE", 1e4)
     with pytest.raises(

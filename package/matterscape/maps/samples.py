@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from matterscape.maps.hyperparameters import MAX_SPECIES, PSEUDO_SPECIES, pseudo_species
+from matterscape.maps.hyperparameters import pseudo_species, suggest_species_channels
 from matterscape.structures import Structures
+from matterscape.structures.properties import Properties, collect_properties
 
 MAX_POINTS = 10_000
 MEMORY_BUDGET = 300e6  # bytes of features
@@ -58,6 +59,11 @@ class Samples:
     def structures(self) -> Structures:
         """The frames as tensors."""
         return Structures.from_ase(self.frames)
+
+    @cached_property
+    def properties(self) -> Properties:
+        """What the frames hold."""
+        return collect_properties(self.frames)
 
     @cached_property
     def n_atoms(self) -> np.ndarray:
@@ -142,7 +148,14 @@ class Features:
 
 
 @lru_cache(maxsize=32)
-def make_descriptor(species: tuple[int, ...], cutoff: float, max_radial: int, max_angular: int, smearing: float):
+def make_descriptor(
+    species: tuple[int, ...],
+    cutoff: float,
+    max_radial: int,
+    max_angular: int,
+    smearing: float,
+    species_channels: int | None = None,
+):
     """Power spectrum, normalised per environment, with pseudo-species if the elements are many.
 
     Parameters
@@ -152,6 +165,8 @@ def make_descriptor(species: tuple[int, ...], cutoff: float, max_radial: int, ma
     cutoff, smearing : float
         In Å.
     max_radial, max_angular : int
+    species_channels : int, optional
+        Number of pseudo-species; chosen for more than six species.
 
     Returns
     -------
@@ -161,10 +176,11 @@ def make_descriptor(species: tuple[int, ...], cutoff: float, max_radial: int, ma
     from matterscape.descriptors import PowerSpectrum
 
     parameters = {"cutoff": cutoff, "max_radial": max_radial, "max_angular": max_angular, "smearing": smearing}
-    if len(species) <= MAX_SPECIES:
+    n_channels = suggest_species_channels(len(species)) if species_channels is None else species_channels
+    if n_channels is None:
         return PowerSpectrum(species, normalise=True, **parameters), ""
-    channels = pseudo_species(species, PSEUDO_SPECIES)
-    remark = f"{len(species)} elements share {PSEUDO_SPECIES} pseudo-species, by their places in the periodic table"
+    channels = pseudo_species(species, n_channels)
+    remark = f"{len(species)} elements share {n_channels} pseudo-species, by their places in the periodic table"
     return PowerSpectrum(species, normalise=True, species_channels=channels, **parameters), remark
 
 
@@ -186,7 +202,8 @@ def compute_features(
     ----------
     samples : Samples
     parameters : dict
-        ``cutoff``, ``max_radial``, ``max_angular`` and ``smearing`` of `make_descriptor`.
+        ``cutoff``, ``max_radial``, ``max_angular``, ``smearing`` and, if wanted, ``species_channels`` of
+        `make_descriptor`.
     memory_budget : float
         Bytes of features.
     seed : int

@@ -1,6 +1,6 @@
 """Exploration: from frames to features, map and model, each computed again only when something it needs has changed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -10,19 +10,29 @@ from ase import Atoms
 from threadpoolctl import threadpool_limits
 
 from matterscape.kernels import get_threads
-from matterscape.maps import Projection, nearest, project, suggest_hyperparameters
+from matterscape.maps.chemiscope_data import MapResult
+from matterscape.maps.hyperparameters import suggest_hyperparameters
+from matterscape.maps.neighbours import nearest
+from matterscape.maps.projection import SUPERVISED, Projection, project
+from matterscape.maps.samples import (
+    MAX_POINTS,
+    MEMORY_BUDGET,
+    Cancelled,
+    Features,
+    Progress,
+    Samples,
+    choose_samples,
+    compute_features,
+)
+from matterscape.maps.shown_properties import baseline_of, composition, properties_of_points, targets_of_frames
 from matterscape.models import LearningCurve, RidgeModel, learning_curve
 from matterscape.structures import Structures
-from matterscape.structures.properties import Property, collect_properties
-
-from .features import Cancelled, Features, Progress, Samples, choose_samples, compute_features
-from .properties import baseline_of, composition, properties_of_points, targets_of_frames
+from matterscape.structures.properties import Property
 
 LEAVE_ONE_OUT_BELOW = 50
 MAX_LANDMARKS = 2000  # of kernel maps
 MANY_POINTS = 4000  # half as many landmarks keep the kernels of more points small
-DESCRIPTOR = ("cutoff", "max_radial", "max_angular", "smearing")
-SUPERVISED = ("pcovr", "kpcovr")
+DESCRIPTOR = ("cutoff", "max_radial", "max_angular", "smearing", "species_channels")
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,8 @@ class Settings:
     cutoff, smearing : float
         In Å.
     max_radial, max_angular : int
+    species_channels : int or None
+        Number of pseudo-species that share the density channels; None for an automatic choice.
     method : "pca", "kpca", "pcovr" or "kpcovr"
     mixing : float
         Of the supervised projections: 1 is the unsupervised map, 0 a regression.
@@ -48,6 +60,7 @@ class Settings:
     max_radial: int = 6
     max_angular: int = 4
     smearing: float = 0.3
+    species_channels: int | None = None
     method: str = "pca"
     mixing: float = 0.5
     target: str | None = None
@@ -108,6 +121,8 @@ class Outcome:
     fit : Fit or None
     properties : dict of str to Property
         One value per point each, in the order of a menu: the data's own, then computed ones.
+    seed : int
+        Of samples, projections and folds.
     seconds : dict of str to float
         Time of each stage that was computed anew.
     remarks : tuple of str
@@ -120,6 +135,7 @@ class Outcome:
     projection: Projection
     fit: Fit | None
     properties: dict[str, Property]
+    seed: int
     seconds: dict[str, float]
     remarks: tuple[str, ...]
 
@@ -152,6 +168,61 @@ class Outcome:
         found = nearest(self.features.rows, n, queries=[point], metric="cosine")
         return [(int(i), float(1.0 - d)) for i, d in zip(found.indices[0], found.distances[0])]
 
+    def map_result(self, colour: str | None = None) -> MapResult:
+        """The finished map.
+
+        Parameters
+        ----------
+        colour : str, optional
+            Property that colours the map at first; by default what the model predicts, or else the first of all.
+
+        Returns
+        -------
+        MapResult
+
+        Raises
+        ------
+        ValueError
+            If there is no such property.
+        """
+        settings = self.settings
+        if colour is None and self.fit is not None:
+            colour = self.fit.target.name if self.fit.target.level == self.samples.level else "local prediction"
+        return MapResult(
+            coordinates=self.projection.coordinates,
+            labels=self.projection.labels,
+            properties=self.properties,
+            frames=self.samples.frames,
+            environments=self.samples.environments,
+            cutoff=float(settings.cutoff),
+            settings={
+                "per": settings.per,
+                **settings.descriptor,
+                "projection": settings.method,
+                "target": settings.target,
+                "seed": self.seed,
+            },
+            colour=next(iter(self.properties), None) if colour is None else colour,
+            features=self.features.rows,
+            model=None if self.fit is None else self.fit.model,
+            remarks=tuple(self._sentences()),
+        )
+
+    def _sentences(self) -> Iterator[str]:
+        """What somebody should know who sees only the map."""
+        if self.samples.properties.missing:
+            yield self.samples.properties.missing_sentence
+        yield from self.remarks
+        yield f"The coordinates carry {100 * self.projection.explained_variance.sum():.0f} % of the variance"
+        if self.fit is not None:
+            target, model = self.fit.target, self.fit.model
+            unit = f" {target.unit}" if target.unit else ""
+            scores = f"{self.fit.rmse:.3g}{unit}, spread {self.fit.spread:.3g}{unit}"
+            how = "Leave-one-out" if model.folds == "loo" else f"{model.folds}-fold cross-validated"
+            yield f"{how} error of {target.name}: {scores}"
+            if model.regularisation_path.at_edge:
+                yield f"The best regularisation {model.chosen_regularisation:.0e} lies at the edge of the grid"
+
 
 class Exploration:
     """Frames and what has been computed from them.
@@ -167,6 +238,11 @@ class Exploration:
     seed : int
         Of samples, projections and folds; the same seed gives the same map.
 
+    Attributes
+    ----------
+    structures : Structures
+        All frames as tensors.
+
     Raises
     ------
     TypeError, ValueError
@@ -174,10 +250,15 @@ class Exploration:
     """
 
     def __init__(
-        self, frames: Sequence[Atoms], *, max_points: int = 10_000, memory_budget: float = 300e6, seed: int = 0
+        self,
+        frames: Sequence[Atoms],
+        *,
+        max_points: int = MAX_POINTS,
+        memory_budget: float = MEMORY_BUDGET,
+        seed: int = 0,
     ):
         self.frames = list(frames)
-        self._structures = Structures.from_ase(self.frames)  # validates
+        self.structures = Structures.from_ase(self.frames)  # validates
         self.max_points = max_points
         self.memory_budget = memory_budget
         self.seed = seed
@@ -188,7 +269,7 @@ class Exploration:
 
         The resolution is at most that of a step that takes a fraction of a second.
         """
-        found = suggest_hyperparameters(self._structures, seed=self.seed)
+        found = suggest_hyperparameters(self.structures, seed=self.seed)
         resolution = {"max_radial": min(6, found["max_radial"]), "max_angular": min(4, found["max_angular"])}
         settings = Settings(
             "structure" if len(self.frames) >= 10 else "atom",
@@ -205,7 +286,7 @@ class Exploration:
     def targets(self, per: str) -> dict[str, Property]:
         """Properties that a model can learn: scalar, finite and not the same everywhere, the energy first."""
         samples = self.samples(per)
-        return self._stage(f"targets {per}", (), lambda: targets_of_frames(samples, collect_properties(samples.frames)))
+        return self._stage(f"targets {per}", (), lambda: targets_of_frames(samples, samples.properties))
 
     def run(
         self,
@@ -251,6 +332,10 @@ class Exploration:
                 f"target is {settings.target!r}; accepted are {', '.join(targets) or 'none of these data'}"
             )
         target = targets.get(settings.target)
+        if settings.method in SUPERVISED and target is None:
+            raise ValueError(
+                f"method is {settings.method!r}, which needs a target; choose one, or accepted are pca, kpca"
+            )
 
         key = (settings.per, *settings.descriptor.values())
         features = stage(
@@ -266,7 +351,11 @@ class Exploration:
             ),
         )
         progress(0.9, "map")
-        projection_key = (key, settings.method, *((settings.mixing, target.name) if self._supervised(settings) else ()))
+        projection_key = (
+            key,
+            settings.method,
+            *((settings.mixing, target.name) if settings.method in SUPERVISED else ()),
+        )
         with _half_the_threads():
             projection = stage("map", projection_key, lambda: self._project(settings, samples, features, target))
         progress(0.95, "model")
@@ -283,6 +372,7 @@ class Exploration:
             projection=projection,
             fit=fit,
             properties={**own, **({} if fit is None else fit.points)},
+            seed=self.seed,
             seconds=seconds,
             remarks=tuple(filter(None, (samples.remark, *features.remarks))),
         )
@@ -357,14 +447,7 @@ class Exploration:
             seconds[name] = perf_counter() - start
         return result
 
-    def _supervised(self, settings: Settings) -> bool:
-        return settings.method in SUPERVISED and settings.target is not None
-
     def _project(self, settings: Settings, samples: Samples, features: Features, target: Property | None) -> Projection:
-        if settings.method in SUPERVISED and target is None:
-            raise ValueError(
-                f"method is {settings.method!r}, which needs a target; choose one, or accepted are pca, kpca"
-            )
         values = None
         if settings.method in SUPERVISED:
             values = target.values - baseline_of(target.values, composition(samples, target.level))
@@ -422,5 +505,5 @@ def _from_element_means(rows: np.ndarray, samples: Samples) -> np.ndarray:
 
 
 def _half_the_threads():
-    """Linear algebra that leaves cores to the page; on busy cores its threads mostly wait for each other."""
+    """Linear algebra that leaves cores to the one who watches; on busy cores its threads mostly wait for each other."""
     return threadpool_limits(max(1, get_threads() // 2), user_api="blas")
