@@ -104,13 +104,13 @@ def build_map(
 def _learnable(exploration: Exploration, per: str, target: str) -> str:
     """Name on the map of a property that a model can learn, from its name there or in the data."""
     targets = exploration.targets(per)
-    name = next((name for name in (target, shown_name(target)) if name in targets), None)
-    if name is None:
-        in_data = "energy_per_atom" if target == "energy" else target
-        if exploration.samples(per).properties.target(in_data).level == "atom" and per == "structure":
+    intensive = "energy_per_atom" if target == "energy" else target
+    name = shown_name(intensive)
+    if name not in targets:
+        if exploration.samples(per).properties.target(intensive).level == "atom" and per == "structure":
             raise ValueError(f"target {target!r} belongs to atoms, give a property of structures or per='atom'")
         raise ValueError(
-            f"target is {target!r}, which is the same everywhere or grows with the structure; "
+            f"target is {target!r}, which is constant, extensive or only a tag; "
             f"accepted are {', '.join(targets) or 'none of these data'}"
         )
     return name

@@ -13,7 +13,7 @@ from matterscape.kernels import get_threads
 from matterscape.maps.chemiscope_data import MapResult
 from matterscape.maps.hyperparameters import suggest_hyperparameters
 from matterscape.maps.neighbours import nearest
-from matterscape.maps.projection import SUPERVISED, Projection, project
+from matterscape.maps.projection import MAX_LANDMARKS, SUPERVISED, Projection, project
 from matterscape.maps.samples import (
     MAX_POINTS,
     MEMORY_BUDGET,
@@ -30,7 +30,6 @@ from matterscape.structures import Structures
 from matterscape.structures.properties import Property
 
 LEAVE_ONE_OUT_BELOW = 50
-MAX_LANDMARKS = 2000  # of kernel maps
 MANY_POINTS = 4000  # half as many landmarks keep the kernels of more points small
 DESCRIPTOR = ("cutoff", "max_radial", "max_angular", "smearing", "species_channels")
 

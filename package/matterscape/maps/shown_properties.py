@@ -75,16 +75,12 @@ def coordination_numbers(structures: Structures) -> np.ndarray:
 
 
 def shown_name(name: str) -> str:
-    """What a map calls a property of the data: words are spaced, and the energy is that per atom."""
-    return _readable("energy_per_atom" if name == "energy" else name)
-
-
-def _readable(name: str) -> str:
-    return name.strip("|").replace("_", " ") if not name.startswith("|") else f"|{_readable(name[1:])}|"
+    """What a map calls a property of the data: its words with spaces between them."""
+    return name.strip("|").replace("_", " ") if not name.startswith("|") else f"|{shown_name(name[1:])}|"
 
 
 def _renamed(prop: Property) -> Property:
-    return Property(_readable(prop.name), prop.values, prop.level, prop.unit)
+    return Property(shown_name(prop.name), prop.values, prop.level, prop.unit)
 
 
 def _telling(prop: Property) -> bool:
@@ -107,14 +103,14 @@ def _scalars(properties: Properties, level: str) -> list[Property]:
         elif prop.categorical:
             continue
         elif size == 3:
-            name = "force" if prop.name == "forces" else _readable(prop.name)
+            name = "force" if prop.name == "forces" else shown_name(prop.name)
             found.append(Property(f"|{name}|", prop.norm().values, level, prop.unit))
         elif size in (6, 9):  # Voigt's order, or a whole tensor
             diagonal = prop.values.reshape(len(prop.values), size)[:, [0, 1, 2] if size == 6 else [0, 4, 8]]
             if prop.name == "stress":
                 found.append(Property("pressure", -diagonal.mean(axis=1) / units.GPa, level, "GPa"))
             else:
-                found.append(Property(f"mean {_readable(prop.name)}", diagonal.mean(axis=1), level, prop.unit))
+                found.append(Property(f"mean {shown_name(prop.name)}", diagonal.mean(axis=1), level, prop.unit))
     return found
 
 

@@ -121,7 +121,7 @@ def test_work_ends_when_progress_says_so(frames):
         (dict(target="stretch"), "target 'stretch' belongs to atoms"),
         (
             dict(target="copies"),
-            "target is 'copies', which is the same everywhere or grows with the structure; accepted",
+            "target is 'copies', which is constant, extensive or only a tag; accepted are energy per atom",
         ),
         (dict(per="atom", max_environments=2), "max_environments must be at least 3, got 2"),
         (dict(cutoff=-1.0), "cutoff"),

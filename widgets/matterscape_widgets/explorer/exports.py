@@ -26,7 +26,7 @@ def export(outcome: Outcome, kind: str, folder: str | Path, name: str, colour: s
     name : str
         First part of the file's name.
     colour : str, optional
-        Property that colours the map at first.
+        Property that colours the map at first; another name leaves the choice to the map.
 
     Returns
     -------
