@@ -24,6 +24,7 @@ _STYLE = """
 .ms-report td:first-child { color: var(--jp-content-font-color2, #666); white-space: nowrap; }
 </style>
 """
+BINDER = "https://mybinder.org/v2/gh/matterscape/matterscape/HEAD?urlpath=lab/tree/notebooks/"
 _KINDS = {"tool": "Tools", "tutorial": "Tutorials", "study": "Studies"}
 _MIME = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}
 
@@ -64,7 +65,7 @@ def _card(entry: dict, folder: Path) -> str:
             picture = f' style="background-image:url(data:{_MIME[file.suffix]};base64,{data})"'
     minutes = float(entry["minutes"])
     time = f"{minutes:g} min" if minutes >= 1 else f"{60 * minutes:.0f} s"
-    foot = [f"runs in {time}"]
+    foot = [f"runs in {time}", f'<a href="{BINDER}{text["path"]}" target="_blank">open on Binder</a>']
     if entry.get("arxiv"):
         foot.append(f'<a href="https://arxiv.org/abs/{text["arxiv"]}" target="_blank">arXiv:{text["arxiv"]}</a>')
     return (

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Real
 
 import numpy as np
 import torch
@@ -218,7 +219,7 @@ def _checked_species(species: Sequence[int]) -> tuple[int, ...]:
 
 
 def _checked_number(name: str, value: float, low: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= low:
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value <= low:
         raise ValueError(f"{name} is {value!r}; accepted is a finite number greater than {low:g}")
     return float(value)
 

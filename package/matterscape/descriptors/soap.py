@@ -1,5 +1,6 @@
 """SOAP power spectrum and radial spectrum."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ BLOCK_BYTES = 2**26  # features of one block when nothing needs all of them at o
 POOLINGS = (None, "sum", "mean")
 
 
-class _Invariants:
+class _Invariants(ABC):
     """What the spectra share: expansion, normalisation, pooling in blocks, Jacobians."""
 
     def __init__(self, species: Any, *, normalise: bool = False, **expansion: Any):
@@ -33,15 +34,17 @@ class _Invariants:
         return self.expansion.species
 
     @property
+    @abstractmethod
     def columns(self) -> np.ndarray:
         """Label of every column of the features, a structured array."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _features(self, density: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
+        """Features (N, n_features) of densities."""
 
+    @abstractmethod
     def _derivative(self, density: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
+        """Change of the features to first order for a change of the densities."""
 
     @property
     def n_features(self) -> int:

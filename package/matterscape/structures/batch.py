@@ -239,10 +239,9 @@ class Structures:
         ValueError
             If the cutoff is not positive and finite, if the pairs would not fit into memory, or if two atoms coincide.
         """
-        topology = self._topologies.get(float(cutoff)) if isinstance(cutoff, (int, float)) else None
+        topology = self._topologies.get(cutoff)
         if topology is None:
-            topology = find_pairs(self, cutoff)
-            self._topologies[float(cutoff)] = topology
+            topology = self._topologies[cutoff] = find_pairs(self, cutoff)
         vectors = pair_vectors(
             self.positions,
             self.cells,

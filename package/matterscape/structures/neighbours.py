@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numba
@@ -73,7 +74,7 @@ def find_pairs(structures: "Structures", cutoff: float) -> PairTopology:
     ValueError
         See :meth:`Structures.pairs`.
     """
-    if isinstance(cutoff, bool) or not isinstance(cutoff, (int, float)) or not math.isfinite(cutoff) or cutoff <= 0:
+    if isinstance(cutoff, bool) or not isinstance(cutoff, Real) or not math.isfinite(cutoff) or cutoff <= 0:
         raise ValueError(f"cutoff is {cutoff!r}; accepted is a positive, finite number of Å")
     _check_memory(structures, cutoff)
     positions = structures.positions.detach().cpu().double().numpy()

@@ -98,6 +98,7 @@ def test_pairs_equal_those_of_ase(frames, cutoff):
 
 def test_pairs_are_searched_once_for_each_cutoff(frames):
     structures = Structures.from_ase(frames)
+    assert structures.pairs(np.float32(3.0)).first is structures.pairs(3).first
     assert structures.pairs(3.0).first is structures.pairs(3.0).first
     assert structures.with_gradients(strain=True).pairs(3.0).first is structures.pairs(3.0).first
 

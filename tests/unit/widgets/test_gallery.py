@@ -25,6 +25,7 @@ def test_cards_follow_the_notebooks(tmp_path):
     assert html.count('class="ms-card"') == 2 and "Start</a>" not in html
     assert "Explore &lt;own&gt;" in html and 'href="explore.ipynb"' in html and "runs in 30 s" in html
     assert "data:image/png;base64," in html
+    assert "HEAD?urlpath=lab/tree/notebooks/studies/1234.56789-x.ipynb" in html
     assert "https://arxiv.org/abs/1234.56789" in html and "runs in 2 min" in html
     assert html.index("Tools") < html.index("Studies") and "Tutorials" not in html
 
