@@ -173,14 +173,15 @@ def harmonics_gradients_block(units, max_angular, tables, values, gradients):
         Output, per unit of length, orthogonal to r.
     """
     x, y, z, inverse = load(units, 0), load(units, 1), load(units, 2), load(units, 3)
+    by_x, by_y, by_z = gradients[0], gradients[1], gradients[2]
     for angular in range(max_angular + 1):
         radial_x, radial_y, radial_z = angular * inverse * x, angular * inverse * y, angular * inverse * z
         for row in range(angular * angular, (angular + 1) * (angular + 1)):
             value = load(values, row)
             dx, dy, dz = solid_gradient(values, row, tables)
-            store(gradients[0], row, inverse * dx - radial_x * value)
-            store(gradients[1], row, inverse * dy - radial_y * value)
-            store(gradients[2], row, inverse * dz - radial_z * value)
+            store(by_x, row, inverse * dx - radial_x * value)
+            store(by_y, row, inverse * dy - radial_y * value)
+            store(by_z, row, inverse * dz - radial_z * value)
 
 
 @_device

@@ -103,9 +103,11 @@ def _values_body(vectors, max_angular):
 
 def _with_gradients_body(vectors, max_angular):
     n = (max_angular + 1) ** 2
-    values, gradients = (np.empty((len(vectors), size), vectors.dtype) for size in (n, 3 * n))
+    memory = np.empty(len(vectors) * 4 * n, vectors.dtype)  # one piece: fresh pages cost more than the arithmetic
+    values = memory[: len(vectors) * n].reshape(len(vectors), n)
+    gradients = memory[len(vectors) * n :].reshape(len(vectors), 3 * n)
     _run(kernels.gradients_kernel, vectors, max_angular, [values, gradients])
-    return values, gradients.reshape(-1, 3, n)
+    return values, gradients.reshape(len(vectors), 3, n)
 
 
 def _hessians_body(vectors, max_angular):
