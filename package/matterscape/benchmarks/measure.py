@@ -13,8 +13,9 @@ from typing import Any
 
 from matterscape.benchmarks.tasks import TASKS, Task, get_task
 
-ROUNDS = 5
-SECONDS = 4.0  # per callable: slower ones get fewer rounds, at least two
+ROUNDS = 25
+SECONDS = 8.0  # per task: slow ones get fewer rounds, at least two
+SHORT = 0.005  # s: shorter calls are repeated within a round
 
 
 def run(names: Sequence[str] = (), *, memory: bool = True) -> Iterator[dict[str, Any]]:
@@ -31,8 +32,9 @@ def run(names: Sequence[str] = (), *, memory: bool = True) -> Iterator[dict[str,
     ------
     dict
         ``task``, ``ours_s`` and ``peer_s`` (medians in seconds), ``peer``, ``ratio`` (peer_s / ours_s),
-        ``ratio_low`` and ``ratio_high`` (over the rounds), ``ours_mb`` and ``peer_mb`` (peak memory of the call above
-        the prepared input, MiB), ``first_s`` (our first call, compilation or cache loading included), ``threads``.
+        ``ratio_low`` and ``ratio_high`` (first and last decile of the rounds), ``ours_mb`` and ``peer_mb`` (peak memory
+        of the call above the prepared input, MiB), ``first_s`` (our first call, compilation or cache loading included),
+        ``threads``.
         Where the peer is not installed its numbers are None.
 
     Raises
@@ -57,7 +59,7 @@ def _row(task: Task, memory: bool) -> dict[str, Any]:
     if peer is not None:
         peer()
     begin = time.perf_counter()
-    while len(times["ours"]) < ROUNDS and (len(times["ours"]) < 2 or time.perf_counter() - begin < 2 * SECONDS):
+    while len(times["ours"]) < ROUNDS and (len(times["ours"]) < 2 or time.perf_counter() - begin < SECONDS):
         times["ours"].append(_timed(ours))
         if peer is not None:
             times["peer"].append(_timed(peer))
@@ -77,21 +79,23 @@ def _row(task: Task, memory: bool) -> dict[str, Any]:
     }
     if peer is not None:
         peer_s = statistics.median(times["peer"])
-        ratios = [p / o for o, p in zip(times["ours"], times["peer"])]
-        row |= {"peer_s": peer_s, "ratio": peer_s / ours_s, "ratio_low": min(ratios), "ratio_high": max(ratios)}
+        ratios = sorted(p / o for o, p in zip(times["ours"], times["peer"]))
+        edge = len(ratios) // 10
+        low, high = ratios[edge], ratios[-1 - edge]
+        row |= {"peer_s": peer_s, "ratio": peer_s / ours_s, "ratio_low": low, "ratio_high": high}
         row["peer_mb"] = _peak_in_new_process(task.name, "peer") if memory else None
     return row
 
 
 def _timed(call: Callable[[], Any]) -> float:
-    """Seconds of one call, repeated while it is shorter than 20 ms."""
+    """Seconds of one call."""
     _trim_heap()
     count, start = 0, time.perf_counter()
     while True:
         call()
         count += 1
         elapsed = time.perf_counter() - start
-        if elapsed > 0.02:
+        if elapsed > SHORT:
             return elapsed / count
 
 
