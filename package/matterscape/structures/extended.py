@@ -146,8 +146,8 @@ def _one_structure(positions, cell, pbc, cutoff, half, place):
         buffers = np.empty((n_chunks, capacity), np.int32)
         with launch():
             _cell_list.search(
-                n_atoms, points, sorted_points, order, owners, shifts, bins, n_bins, reaches, starts, float(cutoff), half,
-                counts, buffers, used, closest, closest_pair,
+                n_atoms, points, sorted_points, order, owners, shifts, bins, n_bins, reaches, starts, float(cutoff),
+                half, counts, buffers, used, closest, closest_pair,
             )  # fmt: skip
         if used.max() <= capacity:
             break
