@@ -99,29 +99,32 @@ def long_range_operator(
     def derivative(inputs, gradients):
         positions, cells, charges, weights, structure_index, *fixed, with_pieces = inputs
         on_energies, *others = gradients
-        strained = cells.requires_grad
-        _, on_positions, pieces, on_charges = operator(
-            positions, cells, charges, on_energies, structure_index, *fixed, strained
-        )
-        on_cells = None
-        if strained:
-            on_strain = -cells.new_zeros(cells.shape).index_add(0, structure_index, pieces)
-            on_cells = strain_to_cells(on_strain, on_positions, positions, cells, structure_index)
-        total = [on_positions, on_cells, on_charges, None]
-        if any(other.requires_grad or bool(other.any()) for other in others):
+        total = [None] * 4
+        if on_energies is not None:
+            _, on_positions, pieces, on_charges = operator(
+                positions, cells, charges, on_energies.contiguous(), structure_index, *fixed, cells.requires_grad
+            )
+            total[0], total[2] = on_positions, on_charges
+            if cells.requires_grad:
+                on_strain = -cells.new_zeros(cells.shape).index_add(0, structure_index, pieces)
+                total[1] = strain_to_cells(on_strain, on_positions, positions, cells, structure_index)
+        if any(other is not None for other in others):
+            further = torch.is_grad_enabled()
             with torch.enable_grad():
                 # views: what comes in may depend on the same tensors, and that path is not this operator's
                 tensors = [t.view_as(t) for t in (positions, cells, charges, weights)]
                 results = reference(*tensors, structure_index, *fixed, with_pieces)[1:]
-                product = sum((result * other).sum() for result, other in zip(results, others))
+                product = sum((result * other).sum() for result, other in zip(results, others) if other is not None)
                 wanted = [place for place, tensor in enumerate(tensors) if tensor.requires_grad]
-                second = torch.autograd.grad(
-                    product, [tensors[place] for place in wanted], create_graph=torch.is_grad_enabled(), allow_unused=True
+                parts = torch.autograd.grad(
+                    product, [tensors[place] for place in wanted], create_graph=further, allow_unused=True
                 )
-            for place, more in zip(wanted, second):
-                if more is not None:
-                    total[place] = more if total[place] is None else total[place] + more
+            for place, part in zip(wanted, parts):
+                if part is not None:
+                    total[place] = part if total[place] is None else total[place] + part
         return (*total, *[None] * 5)
 
-    operator = Operator(name, reference=reference, body=body, fake=fake, derivative=derivative)
+    operator = Operator(
+        name, reference=reference, body=body, fake=fake, derivative=derivative, fill_missing=False
+    )
     return operator
