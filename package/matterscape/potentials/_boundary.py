@@ -12,6 +12,7 @@ Both add a pair function c (r^T P r + constant) to the fully periodic one, c = -
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 
@@ -107,3 +108,17 @@ def dipole_terms(
         tensor = (-2 * strength * (spread + constant))[:, None, None] * normal[:, :, None] * normal[:, None, :]
     tensor = tensor + potential[:, None, None] * torch.eye(3, dtype=tensor.dtype, device=tensor.device)
     return 0.5 * charges * potential, charges[:, None] * field, 0.5 * charges[:, None, None] * tensor
+
+
+def dipole_hessian(charges: np.ndarray, structure_index: np.ndarray, periodic: Periodic) -> np.ndarray:
+    """Second derivatives (3 N, 3 N) of the dipole terms per unit prefactor: -2 c q_i q_j P between atoms i and j."""
+    n_atoms = len(charges)
+    strength = -4 * math.pi / torch.linalg.det(periodic.cells).abs().numpy()
+    if periodic.normals is None:
+        forms = np.broadcast_to(np.eye(3) / 3, (len(strength), 3, 3))
+    else:
+        forms = (periodic.normals[:, :, None] * periodic.normals[:, None, :]).numpy()
+    together = structure_index[:, None] == structure_index
+    products = together * charges[:, None] * charges * strength[structure_index]
+    products = np.diag(products.sum(axis=1)) - products
+    return np.einsum("ij,iab->iajb", products, forms[structure_index]).reshape(3 * n_atoms, 3 * n_atoms)

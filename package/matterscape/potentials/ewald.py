@@ -17,6 +17,7 @@ from matterscape.potentials._long_range_operator import long_range_operator
 from matterscape.potentials.inverse_power import fourier, fourier_at_zero
 
 # order of the second moments in the kernels: 11, 22, 33, 23, 13, 12
+WAVES_PER_BLOCK = 512
 _MOMENTS = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
 
@@ -165,6 +166,35 @@ class EwaldSum:
                 tensor = reciprocals.transpose(0, 2, 1) @ by_phase[:, _MOMENTS] @ reciprocals
                 tensor[:, np.arange(3), np.arange(3)] += potential[index][:, None]
         return potential, gradient, tensor
+
+
+    def hessian(self, positions: np.ndarray, charges: np.ndarray) -> np.ndarray:
+        """Second derivatives (3 N, 3 N) of 1/2 sum_i q_i v_i, in blocks of waves by matrix products.
+
+        The block of atoms i and j is q_i q_j sum_k g_k k k^T Re[e^{ik.(r_i - r_j)}]; those with i itself make the sum over
+        j vanish.
+        """
+        n_atoms = len(positions)
+        vectors, strengths, _ = (
+            part.numpy()
+            for part in _strengths(torch.from_numpy(self.cells), torch.from_numpy(self.rows), self.alpha, self.exponent)
+        )
+        structure = np.repeat(self.rows[:, 0], self.rows[:, 3])
+        result = np.zeros((n_atoms, 3, n_atoms, 3))
+        for index in range(len(self.cells)):
+            atoms = np.flatnonzero(self.structure_index == index)
+            waves = vectors[structure == index].reshape(-1, 3)
+            weights = np.sqrt(2 * np.maximum(strengths[structure == index].reshape(-1), 0.0))
+            block = np.zeros((3 * len(atoms), 3 * len(atoms)))
+            for start in range(0, len(waves), WAVES_PER_BLOCK):
+                part = slice(start, start + WAVES_PER_BLOCK)
+                phases = np.exp(1j * positions[atoms] @ waves[part].T) * charges[atoms, None]
+                rows = (phases[:, None, :] * (weights[part, None] * waves[part]).T).reshape(3 * len(atoms), -1)
+                block += rows.real @ rows.real.T + rows.imag @ rows.imag.T
+            block = block.reshape(len(atoms), 3, len(atoms), 3)
+            block[np.arange(len(atoms)), :, np.arange(len(atoms))] -= block.sum(axis=2)
+            result[np.ix_(atoms, range(3), atoms, range(3))] = block
+        return result.reshape(3 * n_atoms, 3 * n_atoms)
 
 
 def _fields_body(positions, cells, sources, structure_index, geometry, alpha, exponent, with_tensor):

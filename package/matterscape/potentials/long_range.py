@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,8 +18,11 @@ from matterscape.potentials.ewald import EwaldSum, ewald_operator
 from matterscape.potentials.ewald_parameters import Parameters, choose_parameters
 from matterscape.potentials.inverse_power import checked_exponent, long_range_at_zero
 from matterscape.potentials.particle_mesh import ParticleMesh, mesh_operator
-from matterscape.potentials.screened import screened_operator, screened_sums
+from matterscape.potentials.screened import pair_stiffness, screened_operator, screened_sums
 from matterscape.structures import NeighbourLists, Structures
+
+if TYPE_CHECKING:
+    from matterscape.potentials.force_constants import ForceConstants
 
 METHODS = ("auto", "ewald", "mesh")
 NET_CHARGES = ("forbid", "background")
@@ -155,6 +159,9 @@ class InversePower(Potential):
             return Parameters("direct")
         if self.parameters is not None:
             return self.parameters
+        return self._parameters(structures, self.method)
+
+    def _parameters(self, structures: Structures, method: str) -> Parameters:
         squares = self.site_coefficients(structures).detach().double() ** 2
         sums = squares.new_zeros(structures.n_structures).index_add(0, structures.structure_index, squares)
         return choose_parameters(
@@ -163,7 +170,7 @@ class InversePower(Potential):
             abs(self.prefactor) * sums.cpu().numpy(),
             force_error=self.force_error,
             exponent=self.exponent,
-            method=self.method,
+            method=method,
             cutoff=self.cutoff,
         )
 
@@ -212,6 +219,51 @@ class InversePower(Potential):
                 "structures of one kind, run the others apart"
             )
         return self.parameters_for(structures)
+
+    def hessian(self, structures: Structures) -> "ForceConstants":
+        """Force constants from the analytic second derivatives, with an Ewald sum whatever the method.
+
+        The real-space part is resolved by periodic image; waves have no images, their part stands at shift 0. Sums over
+        images, as in ``dense()``, are those of the whole; at other wavevectors the non-analytic part of charged crystals
+        is not separated.
+        """
+        from matterscape.potentials.force_constants import ForceConstants
+
+        self.check(structures)
+        parameters = self.bound_parameters(structures)
+        positions = structures.positions.detach().cpu().double().numpy()
+        charges = self.site_coefficients(structures).detach().cpu().double().numpy()
+        if parameters.method == "direct":
+            first, second, shifts = np.split(all_pairs(structures).cpu().numpy(), [1, 2], axis=1)
+            first, second = first[:, 0], second[:, 0]
+            vectors = positions[second] - positions[first]
+        else:
+            if parameters.method == "mesh":
+                parameters = self._parameters(structures, "ewald")
+            pairs = structures.pairs(parameters.cutoff)
+            first, second, shifts = (part.cpu().numpy() for part in (pairs.first, pairs.second, pairs.shifts))
+            vectors = pairs.vectors.detach().cpu().double().numpy()
+        scale = self.prefactor * charges[first] * charges[second]
+        blocks = scale[:, None, None] * pair_stiffness(vectors, parameters.alpha, self.exponent)
+        terms = [(first, second, shifts, -blocks), (first, first, np.zeros_like(shifts), blocks)]
+        if parameters.method != "direct":
+            dense = self.prefactor * self._reciprocal_hessian(structures, parameters, positions, charges)
+            i, j = np.divmod(np.arange(len(charges) ** 2), len(charges))
+            same = structures.structure_index.cpu().numpy()[i] == structures.structure_index.cpu().numpy()[j]
+            i, j = i[same], j[same]
+            in_blocks = dense.reshape(len(charges), 3, len(charges), 3)[i, :, j]
+            terms.append((i, j, np.zeros((len(i), 3), np.int64), in_blocks))
+        return ForceConstants.from_terms(*(np.concatenate(columns) for columns in zip(*terms)), structures)
+
+    def _reciprocal_hessian(self, structures, parameters, positions, charges) -> np.ndarray:
+        periodic = self._periodic(structures)
+        cells = periodic.cells.detach().cpu().double().numpy()
+        index = structures.structure_index.cpu().numpy()
+        total = EwaldSum(cells, index, parameters.geometry(cells), parameters.alpha, self.exponent)
+        result = total.hessian(positions, charges)
+        if periodic.normals is not None or self.surface == "vacuum":
+            result = result + _boundary.dipole_hessian(charges, index, periodic)
+        return result
 
     def _periodic(self, structures: Structures, heights: torch.Tensor | None = None) -> _boundary.Periodic:
         return _boundary.periodic_cells(

@@ -9,6 +9,7 @@ import math
 import numba
 import numpy as np
 import torch
+from scipy.special import gammaincc
 
 from matterscape.potentials._long_range_operator import long_range_operator
 
@@ -99,6 +100,17 @@ def _fields_reference(positions, cells, sources, structure_index, geometry, alph
     gradient = torch.stack([at_sites(source[second, None] * along) for source in sources])
     tensor = -at_sites(sources[-1, second, None, None] * vectors[:, :, None] * along[:, None, :])
     return potential, gradient, tensor[: len(positions) if with_tensor else 0]
+
+
+def pair_stiffness(vectors: np.ndarray, alpha: float, exponent: int) -> np.ndarray:
+    """Second derivatives (P, 3, 3) of Q(p/2, a^2 r^2) / r^p in the vectors (P, 3)."""
+    squared = (vectors**2).sum(axis=1)
+    x = alpha**2 * squared
+    slope = -exponent * gammaincc(exponent / 2 + 1, x) * squared ** (-exponent / 2 - 1)  # psi' / r
+    bend = 2 * exponent * alpha**2 * x ** (exponent / 2) * np.exp(-x) / math.gamma(exponent / 2 + 1)
+    curvature = -(exponent + 1) * slope + bend * squared ** (-exponent / 2)  # psi''
+    along = ((curvature - slope) / squared)[:, None, None] * vectors[:, :, None] * vectors[:, None, :]
+    return along + slope[:, None, None] * np.eye(3)
 
 
 #: ``geometry`` (P, 5): first and second atom and whole-cell shifts of all directed pairs inside the cut-off.
