@@ -78,6 +78,16 @@ def _accumulate_chunk(
 
 
 @numba.njit(nogil=True, cache=True, parallel=True)
+def _add_buffers(buffers, total):
+    """Sum of the chunks' buffers in their order, whichever thread does it."""
+    for element in numba.prange(len(total)):
+        value = total[element]
+        for chunk in range(len(buffers)):
+            value += buffers[chunk, element]
+        total[element] = value
+
+
+@numba.njit(nogil=True, cache=True, parallel=True)
 def _accumulate(
     bounds, positions, weights, types, second, offsets, parameters, tables, kind, with_pieces,
     energies, gradient, pieces,
@@ -94,11 +104,10 @@ def _accumulate(
             gradient if chunk == 0 else gradients[chunk - 1],
             pieces if chunk == 0 else all_pieces[chunk - 1],
         )  # fmt: skip
-    for j in numba.prange(len(gradient) if n_chunks > 1 else 0):
-        for chunk in range(n_chunks - 1):
-            gradient[j] += gradients[chunk, j]
-            if with_pieces:
-                pieces[j] += all_pieces[chunk, j]
+    if n_chunks > 1:
+        _add_buffers(gradients.reshape(n_chunks - 1, gradient.size), gradient.reshape(gradient.size))
+        if with_pieces:
+            _add_buffers(all_pieces.reshape(n_chunks - 1, pieces.size), pieces.reshape(pieces.size))
     return overlaps.max()
 
 
