@@ -2,9 +2,12 @@
 
 A star is a centre with its neighbours inside the cut-offs. Its energy depends on the n vectors to the neighbours, so
 everything is differentiated in those 3 n coordinates, and derivatives that involve the centre follow from translation
-invariance. The stars are shared out in at most ``max_chunks`` chunks. Second derivatives are taken by complex step (Squire and Trapp, SIAM Review 40, 110, 1998), exact to
+invariance. Second derivatives are taken by complex step (Squire and Trapp, SIAM Review 40, 110, 1998), exact to
 rounding; third derivatives are central differences of those. Third derivatives of a star are kept packed: entry
 (p, q, r) with p <= q <= r stands at r (r + 1) (r + 2) / 6 + q (q + 1) / 2 + p.
+
+Threads share the stars in at most ``max_chunks`` chunks; every star is written by one of them, so that the number of
+threads does not show in the results.
 """
 
 import numba
