@@ -13,7 +13,6 @@ from ase.data import atomic_numbers, chemical_symbols
 from matterscape.kernels import memory_limit
 from matterscape.potentials import _boundary
 from matterscape.potentials.base import Bound, Evaluation, Potential
-from matterscape.potentials.composition import _BoundSum as BoundSum
 from matterscape.potentials.ewald import EwaldSum, ewald_operator
 from matterscape.potentials.ewald_parameters import Parameters, choose_parameters
 from matterscape.potentials.inverse_power import checked_exponent, long_range_at_zero
@@ -202,7 +201,13 @@ class InversePower(Potential):
         """
         self.check(structures)
         parameters = self.bound_parameters(structures)
-        return BoundSum([BoundPairs(self, structures, parameters, lists), BoundReciprocal(self, structures, parameters)])
+        return BoundTerms(
+            [self.bind_pairs(structures, parameters, lists), BoundReciprocal(self, structures, parameters)]
+        )
+
+    def bind_pairs(self, structures: Structures, parameters: Parameters, lists: NeighbourLists) -> Bound:
+        """The real-space part of :meth:`bind`."""
+        return BoundPairs(self, structures, parameters, lists)
 
     def bound_parameters(self, structures: Structures) -> Parameters:
         """:meth:`parameters_for` structures that are to be bound together.
@@ -338,6 +343,18 @@ def all_pairs(structures: Structures) -> torch.Tensor:
     start = structures.offsets[structures.structure_index[first]]
     second = start + place + (place >= first - start).long()
     return torch.cat([torch.stack([first, second], dim=1), first.new_zeros(n_pairs, 3)], dim=1)
+
+
+class BoundTerms(Bound):
+    """Several contributions to the same atoms."""
+
+    def __init__(self, terms: list[Bound]):
+        self._terms = terms
+
+    def add(self, positions, cells, energies, forces, pieces):
+        """See :meth:`Bound.add`."""
+        for term in self._terms:
+            term.add(positions, cells, energies, forces, pieces)
 
 
 class BoundPairs(Bound):
