@@ -466,7 +466,7 @@ def _checked_coefficients(
     """Atomic numbers, or None for one coefficient per atom, and the coefficients."""
     if isinstance(coefficients, Mapping):
         for symbol in coefficients:
-            if symbol not in atomic_numbers:
+            if atomic_numbers.get(symbol, 0) == 0:
                 raise ValueError(f"a coefficient is given for {symbol!r}; accepted are chemical symbols")
         species = tuple(sorted(atomic_numbers[symbol] for symbol in coefficients))
         values = [torch.as_tensor(coefficients[chemical_symbols[number]], dtype=torch.float64) for number in species]
