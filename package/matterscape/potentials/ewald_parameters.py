@@ -7,9 +7,9 @@ left out: with F = sum_i q_i^2 / sqrt(N V), the root-mean-square errors of a for
     truncated waves   F [ int_{k_c}^inf k^4 g(k)^2 dk / 2 pi^2 ]^{1/2}
     particle mesh     F [ int d^3k / (2 pi)^3 (sum over aliases of the mesh, see mesh_error) ]^{1/2}
 
-which for charges are the estimates of Kolafa and Perram, Mol. Simul. 9, 351 (1992), and, for a mesh, of Deserno and Holm,
-J. Chem. Phys. 109, 7694 (1998), Wang, Dommert and Holm, J. Chem. Phys. 133, 034117 (2010) and Ballenegger, Cerda and
-Holm, J. Chem. Theory Comput. 8, 936 (2012).
+which for charges are the estimates of Kolafa and Perram, Mol. Simul. 9, 351 (1992), and, for a mesh, of Deserno and
+Holm, J. Chem. Phys. 109, 7694 (1998), Wang, Dommert and Holm, J. Chem. Phys. 133, 034117 (2010) and Ballenegger, Cerda
+and Holm, J. Chem. Theory Comput. 8, 936 (2012).
 """
 
 import itertools
@@ -203,8 +203,13 @@ def choose_parameters(
     return min(candidates, key=lambda candidate: _cost(candidate, cells, volumes, n_atoms))
 
 
-def estimated_error(parameters: Parameters, cell: np.ndarray, n_atoms: int, squared_charges: float, exponent: int = 1):
-    """Estimated error of the forces in eV/Å of given parameters in one cell; arguments as in :func:`choose_parameters`."""
+def estimated_error(
+    parameters: Parameters, cell: np.ndarray, n_atoms: int, squared_charges: float, exponent: int = 1
+) -> float:
+    """Estimated error of the forces in eV/Å of given parameters in one cell (3, 3).
+
+    Other arguments as of :func:`choose_parameters`.
+    """
     scale = squared_charges / math.sqrt(n_atoms * abs(np.linalg.det(cell)))
     alpha = parameters.alpha
     real = real_space_error(alpha, parameters.cutoff, exponent)

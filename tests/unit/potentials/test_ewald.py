@@ -90,7 +90,7 @@ def test_nothing_depends_on_the_separation(exponent):
 
 
 def test_flux_tensor_of_the_waves():
-    """Its sum is the virial of the waves; its trace tends to the energy as alpha grows; it is the explicit sum over waves."""
+    """It equals the explicit sum over waves, and its trace tends to the energy as alpha grows."""
     structures = Structures.from_ase(melt(1))
     positions, cells, index, alpha = structures.positions, structures.cells, structures.structure_index, 0.45
     charges = torch.where(structures.species == 11, 1.0, -1.0).double()
@@ -136,10 +136,10 @@ def test_derivatives_of_the_waves(two_cells):
     index = index[some]
     rows = torch.from_numpy(wave_rows(cells.numpy(), 2.0))
     assert torch.autograd.gradcheck(lambda *t: ewald_operator(*t, index, rows, 0.5, 1, True), leaves, fast_mode=True)
-    leaves = [t.clone().requires_grad_() for t in (positions[:4], cells[:1], charges[:4], weights[:4])]
+    leaves = [t.clone().requires_grad_() for t in (positions[:3], cells[:1], charges[:3], weights[:3])]
     rows = torch.from_numpy(wave_rows(cells[:1].numpy(), 1.5))
     assert torch.autograd.gradgradcheck(
-        lambda *t: ewald_operator(*t, index[:4], rows, 0.5, 6, True)[0], leaves, fast_mode=True
+        lambda *t: ewald_operator(*t, index[:3], rows, 0.5, 6, True)[0], leaves, fast_mode=True
     )
 
 

@@ -78,7 +78,7 @@ def test_alternating_sums_of_other_powers(exponent, tolerance):
     ],
 )
 def test_lattice_sums_of_one_sign(lattice, exponent, constant):
-    """sum 1/r^p over a lattice with nearest neighbours at 1; Lennard-Jones and Ingham, Proc. R. Soc. A 107, 636 (1925)."""
+    """sum 1/r^p with nearest neighbours at 1; Lennard-Jones and Ingham, Proc. R. Soc. A 107, 636 (1925)."""
     side = {"sc": 1.0, "fcc": math.sqrt(2), "bcc": 2 / math.sqrt(3)}[lattice]
     potential = InversePower({"Ar": 1.0}, exponent, force_error=1e-9, method="ewald", cutoff=5.0)
     energy = float(potential(Structures.from_ase(bulk("Ar", lattice, a=side))).energy)
