@@ -119,6 +119,17 @@ def test_choice():
         assert estimated_error(parameters, cell, n_atoms, COULOMB * n_atoms) < 1.05e-3
 
 
+def test_errors_out_of_reach():
+    cell, squares = np.eye(3)[None] * 20.0, np.array([COULOMB * 216])
+    for request in (1e-8, 1e-11):
+        parameters = choose_parameters(cell, np.array([216]), squares, force_error=request)
+        assert estimated_error(parameters, cell[0], 216, float(squares[0])) < 1.05 * request
+    with pytest.raises(
+        ValueError, match=r"force_error is 1e-13 eV/Å, which method 'mesh' cannot reach with the cutoff 4"
+    ):
+        choose_parameters(cell, np.array([216]), squares, force_error=1e-13, method="mesh", cutoff=4.0)
+
+
 def test_relative_error():
     structures = Structures.from_ase(melt(1))
     relative = InversePower(IONS, 1, prefactor=COULOMB, relative_force_error=1e-4)
