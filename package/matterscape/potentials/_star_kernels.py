@@ -14,7 +14,7 @@ OVERLAP = 1e-3  # Å: closer atoms stand for an exploded run
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _gather(i, positions, types, second, offsets, parameters, vectors, neighbours, neighbour_types):
+def gather(i, positions, types, second, offsets, parameters, vectors, neighbours, neighbour_types):
     """Neighbours of centre ``i`` inside the cut-offs; returns their number and the first pair that overlaps, or -1."""
     first_pair = 1 + types[i] * int(parameters[0, 0])
     x, y, z = positions[i, 0], positions[i, 1], positions[i, 2]
@@ -50,7 +50,7 @@ def _accumulate_chunk(
     pairs = np.empty((longest * (longest - 1) // 2, PAIR_COLUMNS), positions.dtype)
     weight = positions.dtype.type(1)
     for i in range(start, stop):
-        n, overlap = _gather(i, positions, types, second, offsets, parameters, vectors, neighbours, neighbour_types)
+        n, overlap = gather(i, positions, types, second, offsets, parameters, vectors, neighbours, neighbour_types)
         if overlap >= 0:
             return overlap
         energies[i] += star(kind, n, vectors, neighbour_types, types[i], parameters, tables, slopes, workspace, pairs)
