@@ -17,8 +17,9 @@ from ase.data import atomic_numbers, chemical_symbols
 from matterscape.potentials import _eam_kernels as kernels
 from matterscape.potentials._eam_loops import accumulate
 from matterscape.potentials._stars import EAM_SETFL, EAM_SQUARED
-from matterscape.potentials.local import LocalPotential, local_operator
+from matterscape.potentials.local import local_operator
 from matterscape.potentials.setfl import Setfl, cubic_hermite
+from matterscape.potentials.star import StarPotential
 from matterscape.structures import Structures, extended_pairs
 
 
@@ -145,7 +146,7 @@ class Occupation:
     touched: np.ndarray
 
 
-class EAM(LocalPotential):
+class EAM(StarPotential):
     """Embedded-atom potential; made by :func:`matterscape.potentials.zhou2004.zhou2004` or :meth:`from_setfl`.
 
     Parameters
@@ -162,7 +163,6 @@ class EAM(LocalPotential):
 
     operator = local_operator("eam", energies=energies, accumulate=accumulate, half=False)
     accumulate = staticmethod(accumulate)
-    half = False
 
     @classmethod
     def from_setfl(cls, path: str | PathLike) -> Self:

@@ -141,7 +141,7 @@ def zhou2004(elements: Sequence[str], *, cutoff: float = _DEFAULT_CUTOFF, width:
     scale, shift = _places(cutoff, width)
     n_species = len(symbols)
     parameters = torch.zeros(1 + n_species**2 + n_species, N_PARAMETERS, dtype=torch.float64)
-    parameters[0, :3] = torch.tensor([n_species, scale, shift])
+    parameters[0, :3] = torch.tensor([n_species, scale, shift], dtype=torch.float64)
     parameters[1 : 1 + n_species**2, 0] = cutoff**2
     parameters[1 + n_species**2 :] = _embedding_rows(columns)
     return EAM(
