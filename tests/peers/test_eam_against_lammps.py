@@ -11,7 +11,8 @@ from ase.build import bulk
 
 from matterscape.benchmarks.lammps_peer import lammps_system, potential_file
 from matterscape.potentials.eam import EAM
-from matterscape.potentials.zhou2004 import zhou2004
+from matterscape.potentials.setfl import Setfl
+from matterscape.potentials.zhou2004 import PARAMETERS, zhou2004
 from matterscape.structures import Structures
 
 pytestmark = pytest.mark.peers
@@ -81,6 +82,18 @@ def test_shipped_tungsten_from_dense_to_dilute(a):
     own = EAM.from_setfl(path)(Structures.from_ase(atoms))
     np.testing.assert_allclose(own.energies, peer["energies"], rtol=0, atol=1e-8)
     np.testing.assert_allclose(own.forces, peer["forces"], rtol=0, atol=1e-8)
+
+
+def test_tungsten_of_2004_is_the_shipped_one_up_to_the_last_joint():
+    """The shipped file is of 2001, when the embedding energy went on in another way beyond 1.15 rho_e."""
+    file, potential = Setfl.read(potential_file("W_zhou.eam.alloy")), zhou2004(["W"], cutoff=8.5)
+    r, rho = file.step * np.arange(file.densities.shape[1]), file.density_step * np.arange(file.embedding.shape[1])
+    near, thin = (r > 0.8) & (r < 7.8), rho < 1.15 * PARAMETERS["W"][2]
+    np.testing.assert_allclose(potential.density("W", r[near]), file.densities[0, near], atol=1e-10)
+    np.testing.assert_allclose(
+        r[near] * potential.pair_energy("W", "W", r[near]), file.products[0, 0, near], atol=1e-10
+    )
+    np.testing.assert_allclose(potential.embedding_energy("W", rho[thin]), file.embedding[0, thin], atol=5e-7)
 
 
 @pytest.mark.parametrize("seed", range(3))

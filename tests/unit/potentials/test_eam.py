@@ -230,9 +230,9 @@ def test_atoms_far_closer_than_any_table_still_repel(alloy_potential):
     assert (evaluation.forces[1::2, 2] > 0).all()
 
 
-def test_float32_is_accurate_to_single_precision(potential):
+def test_float32_is_accurate_to_single_precision(alloy_potential):
     atoms = _alloy((2, 2, 2), seed=6)
-    double, single = (potential(Structures.from_ase(atoms, dtype=t)) for t in (torch.float64, torch.float32))
+    double, single = (alloy_potential(Structures.from_ase(atoms, dtype=t)) for t in (torch.float64, torch.float32))
     assert single.forces.dtype == torch.float32
     np.testing.assert_allclose(single.energies, double.energies, atol=2e-5)
     np.testing.assert_allclose(single.forces, double.forces, atol=2e-4)
