@@ -222,7 +222,8 @@ class EAM(StarPotential):
         ----------
         path : path
         n_distances, n_densities : int
-            Points of the tables; what a reader's splines lose falls with the fourth power of these numbers.
+            Points of the tables. What a reader's splines lose falls with the fourth power of these numbers, but for
+            densities at the joints of the analytic embedding energy, where it falls with the second.
         max_density : float, optional
             End of the embedding tables; four times the largest equilibrium density of the elements unless given.
 
@@ -301,12 +302,13 @@ class EAM(StarPotential):
             If a species has no parameters.
         """
         self.check(structures)
+        structures = structures.to(dtype=torch.float64, device="cpu")
         pairs = extended_pairs(structures, self.cutoff)
         points = pairs.positions(structures).detach()
         types = self.types(structures.species)
         first = torch.repeat_interleave(torch.arange(structures.n_atoms), pairs.offsets.diff())
         neighbours = pairs.owners[pairs.second.long()]
-        squares = ((points[pairs.second.long()] - points[first]) ** 2).sum(1).double()
+        squares = ((points[pairs.second.long()] - points[first]) ** 2).sum(1)
         inside = squares < self.cutoff**2
         first, neighbours, squares = first[inside], neighbours[inside], squares[inside]
         tables = types[first] * len(self.species) + types[neighbours]

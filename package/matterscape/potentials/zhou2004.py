@@ -1,6 +1,6 @@
 """Embedded-atom potentials of 17 metals and of all their alloys after Zhou, Johnson and Wadley.
 
-The functions of a pair (centre a, neighbour b), distances in units of r_e of the species:
+The functions of a pair (centre a, neighbour b):
 
     f(r)      = f_e exp[-beta (r/r_e - 1)] / [1 + (r/r_e - lambda)^20]
     phi_aa(r) = A exp[-alpha (r/r_e - 1)] / [1 + (r/r_e - kappa)^20] - B / f_e f(r)
@@ -9,7 +9,7 @@ The functions of a pair (centre a, neighbour b), distances in units of r_e of th
 and the embedding energy in three pieces: a cubic polynomial in rho/rho_n - 1 below rho_n = rho_l rho_e, another one in
 rho/rho_e - 1 up to 1.15 rho_e, and F_e [1 - eta ln(rho/rho_s)] (rho/rho_s)^eta from there on. The alloys are mixing
 rules, nothing is fitted to them. The six published digits leave steps of up to 1e-6 eV in F where the pieces meet and
-at F(0) = 0; changes of Fn_0, Fn_1 and F_e in the seventh digit close them.
+at F(0) = 0; changes of Fn_0, Fn_1 and F_e by no more than 1.5e-6 eV close them.
 
 Sources: X. W. Zhou, R. A. Johnson, H. N. G. Wadley, Phys. Rev. B 69, 144113 (2004); Cr from Z. Lin, R. A. Johnson,
 L. V. Zhigilei, Phys. Rev. B 77, 214108 (2008); numbers as in ``tools/eam_database`` of LAMMPS (``EAM_code``,

@@ -133,7 +133,7 @@ def test_embedding_energy_is_the_published_one_and_joins(symbol):
     x = rho / p["rho_s"]
     high = p["f_high"] * (1 - p["eta"] * np.log(x)) * x ** p["eta"]
     expected = np.where(rho < ends[0], low, np.where(rho < ends[1], middle, high))
-    np.testing.assert_allclose(potential.embedding_energy(symbol, rho), expected, atol=2e-6, rtol=1e-6)
+    np.testing.assert_allclose(potential.embedding_energy(symbol, rho), expected, atol=1.5e-6, rtol=1e-6)
     tiny = 1e-9
     around = potential.embedding_energy(symbol, np.concatenate([ends - tiny, ends + tiny, [0.0]]))
     np.testing.assert_allclose(around[:2], around[2:4], atol=1e-8)
