@@ -15,6 +15,9 @@ from matterscape.potentials.star import (
     read_lammps_table,
 )
 
+# relative difference between entries (i, j, k) and (i, k, j) that passes for rounding
+_ROUNDING = 1e-5
+
 COLUMNS = ("epsilon", "sigma", "a", "lambda", "gamma", "costheta0", "A", "B", "p", "q")
 
 # F. H. Stillinger and T. A. Weber, Phys. Rev. B 31, 5262 (1985), eqs. 2.3-2.8, in eV and Å
@@ -51,7 +54,8 @@ class StillingerWeber(StarPotential):
     ------
     ValueError
         If a species is no chemical symbol, or the table has the wrong shape, a number that is not finite or not
-        positive where it must be, or triplets that depend on the order of the neighbours.
+        positive where it must be, or triplets that depend on the order of the neighbours (by more than rounding; the
+        mean is used then).
 
     Source: F. H. Stillinger and T. A. Weber, Phys. Rev. B 31, 5262 (1985), eqs. 2.3-2.6.
     """
@@ -60,14 +64,8 @@ class StillingerWeber(StarPotential):
         numbers = numbers_of(species)
         self.table = check_table(table, len(numbers), COLUMNS, (), ("epsilon", "sigma", "a", "gamma"))
         by_name = dict(zip(COLUMNS, np.moveaxis(self.table, -1, 0)))
-        strength, cosine = by_name["lambda"] * by_name["epsilon"], by_name["costheta0"]
-        for name, values in {"lambda epsilon": strength, "costheta0": cosine}.items():
-            if not np.allclose(values, values.swapaxes(1, 2), rtol=1e-9, atol=0):
-                i, j, k = np.argwhere(~np.isclose(values, values.swapaxes(1, 2), rtol=1e-9, atol=0))[0]
-                raise ValueError(
-                    f"{name} of {species[i]} {species[j]} {species[k]} is {values[i, j, k]:g} but of {species[i]} "
-                    f"{species[k]} {species[j]} {values[i, k, j]:g}; both must be equal"
-                )
+        strength = _symmetric("lambda epsilon", by_name["lambda"] * by_name["epsilon"], species)
+        cosine = _symmetric("costheta0", by_name["costheta0"], species)
         bond = {name: np.einsum("ijj->ij", values) for name, values in by_name.items()}
         cutoffs = bond["a"] * bond["sigma"]
         pair = np.stack(
@@ -134,3 +132,16 @@ class StillingerWeber(StarPotential):
         # the eleventh number of an entry is a tolerance on the cut-off, zero in all published sets
         table = read_lammps_table(path, species, len(COLUMNS), n_ignored=1)
         return cls([element_of(name) for name in species], table)
+
+
+def _symmetric(name: str, values: np.ndarray, species: Sequence[str]) -> np.ndarray:
+    """Means of the entries (i, j, k) and (i, k, j), which describe the same triplet."""
+    exchanged = values.swapaxes(1, 2)
+    differ = ~np.isclose(values, exchanged, rtol=_ROUNDING, atol=0)
+    if differ.any():
+        i, j, k = np.argwhere(differ)[0]
+        raise ValueError(
+            f"{name} of {species[i]} {species[j]} {species[k]} is {values[i, j, k]:.6g} but of {species[i]} "
+            f"{species[k]} {species[j]} {values[i, k, j]:.6g}; both must be equal"
+        )
+    return 0.5 * (values + exchanged)
