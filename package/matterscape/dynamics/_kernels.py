@@ -139,7 +139,7 @@ def chain_factors(chains, kinetic, freedoms, thermal_energies, relaxation_time, 
 
     ``chains`` (B, 2, M): positions (dimensionless) and velocities of the thermostats, whose masses are g k_B T tau^2
     for the first (g degrees of freedom) and k_B T tau^2 for the others. G. J. Martyna, M. E. Tuckerman, D. J. Tobias,
-    M. L. Klein, Mol. Phys. 87, 1117 (1996), Eqs. (29) to (35), with three Suzuki-Yoshida weights.
+    M. L. Klein, Mol. Phys. 87, 1117 (1996), with three Suzuki-Yoshida weights.
     """
     length = chains.shape[2]
     for structure in range(len(kinetic)):

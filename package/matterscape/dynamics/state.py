@@ -28,6 +28,9 @@ class ExplosionError(ValueError):
         self.atom = atom
         self.temperature_K = temperature_K
 
+    def __reduce__(self) -> tuple:
+        return type(self), (str(self), self.step, self.atom, self.temperature_K)
+
 
 class State:
     """Phase-space point of a batch of B structures with N atoms; forces once :meth:`set_potential` was called.
@@ -111,21 +114,16 @@ class State:
         self.adopt(potential, Evaluator(potential, self.structures(), skin=self.skin), bound_at)
         self.evaluate()
 
-    def adopt(
-        self,
-        potential: Potential,
-        evaluator: Evaluator,
-        bound_at: tuple[np.ndarray, np.ndarray],
-        rebuilds: int | None = None,
-    ) -> None:
-        """Use an evaluator that was made for the structures at these positions and cells.
-
-        ``rebuilds`` says how many searches there have been in all, the evaluator's own included.
-        """
-        self._earlier_rebuilds = self.n_rebuilds if rebuilds is None else rebuilds - evaluator.n_rebuilds
+    def adopt(self, potential: Potential, evaluator: Evaluator, bound_at: tuple[np.ndarray, np.ndarray]) -> None:
+        """Use an evaluator that was made for the structures at these positions and cells."""
+        self._earlier_rebuilds = self.n_rebuilds
         self.potential, self.evaluator, self.bound_at = potential, evaluator, bound_at
         self.forces = evaluator.forces
         self.has_pieces = False
+
+    def count_rebuilds_from(self, total: int) -> None:
+        """Say how often the neighbour lists were searched up to now."""
+        self._earlier_rebuilds = total - self.evaluator.n_rebuilds
 
     @property
     def n_rebuilds(self) -> int:
