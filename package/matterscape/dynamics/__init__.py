@@ -6,13 +6,13 @@ from matterscape.dynamics.many import run_many
 from matterscape.dynamics.records import Record
 from matterscape.dynamics.simulation import Simulation
 from matterscape.dynamics.state import ExplosionError, State
-from matterscape.dynamics.thermostats import NoseHooverChains, StochasticVelocityRescaling
+from matterscape.dynamics.thermostats import NoseHooverChain, StochasticVelocityRescaling
 
 __all__ = [
     "ExplosionError",
     "Integrator",
     "Langevin",
-    "NoseHooverChains",
+    "NoseHooverChain",
     "Record",
     "Simulation",
     "State",

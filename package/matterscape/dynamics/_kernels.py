@@ -134,7 +134,7 @@ def stochastic_factors(kinetic, freedoms, thermal_energies, decay, step, purpose
 
 
 @compiled
-def chain_factors(chains, kinetic, freedoms, thermal_energies, relaxation_time, half, factors):
+def chain_factors(chains, kinetic, freedoms, thermal_energies, time_constant, half, factors):
     """Propagate the Nosé-Hoover chains over ``half`` and give the factors of the velocities; ``kinetic`` follows.
 
     ``chains`` (B, 2, M): positions (dimensionless) and velocities of the thermostats, whose masses are g k_B T tau^2
@@ -144,7 +144,7 @@ def chain_factors(chains, kinetic, freedoms, thermal_energies, relaxation_time, 
     length = chains.shape[2]
     for structure in range(len(kinetic)):
         thermal = thermal_energies[structure]
-        mass = thermal * relaxation_time * relaxation_time
+        mass = thermal * time_constant * time_constant
         first_mass = freedoms[structure] * mass
         target = freedoms[structure] * thermal
         places = chains[structure, 0]

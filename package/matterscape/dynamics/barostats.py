@@ -49,13 +49,13 @@ class StochasticCellRescaling(Integrator):
     Parameters
     ----------
     thermostat : Thermostat
-        Langevin, StochasticVelocityRescaling or NoseHooverChains; its temperature drives the barostat too.
+        Langevin, StochasticVelocityRescaling or NoseHooverChain; its temperature drives the barostat too.
     pressure_GPa : float
         Target pressure.
     compressibility_per_GPa : float
-        Estimate of the isothermal compressibility (water 0.45, silicon 0.01). Only its ratio to the relaxation time
+        Estimate of the isothermal compressibility (water 0.45, silicon 0.01). Only its ratio to the time constant
         matters, for how fast the cell follows, not for what is sampled.
-    relaxation_time_ps : float
+    time_constant_ps : float
         Time in ps in which the volume relaxes if the compressibility is right.
     coupling : str
         "isotropic": the shape of the cell stays; "orthorhombic": each Cartesian axis on its own, right angles stay;
@@ -75,7 +75,7 @@ class StochasticCellRescaling(Integrator):
         *,
         pressure_GPa: float,
         compressibility_per_GPa: float,
-        relaxation_time_ps: float = 1.0,
+        time_constant_ps: float = 1.0,
         coupling: str = "isotropic",
         stride: int = 10,
     ):
@@ -94,7 +94,7 @@ class StochasticCellRescaling(Integrator):
         self.conserves_momentum = thermostat.conserves_momentum
         self.pressure_GPa = pressure_GPa
         self._compressibility = checked_number("compressibility_per_GPa", compressibility_per_GPa, inclusive=False)
-        self._relaxation_time = checked_number("relaxation_time_ps", relaxation_time_ps, inclusive=False)
+        self._time_constant = checked_number("time_constant_ps", time_constant_ps, inclusive=False)
         self.coupling, self.stride = coupling, int(stride)
 
     @property
@@ -148,8 +148,8 @@ class StochasticCellRescaling(Integrator):
         """Strain the cells, and book as heat what a reversible move would not have changed."""
         shapes = _SHAPES[self.coupling]
         thermal = self.thermostat.thermal_energies()
-        relaxation_time = self._relaxation_time * 1000.0 * units.fs
-        speed = self._compressibility / units.GPa / relaxation_time * time  # beta dt / tau
+        time_constant = self._time_constant * 1000.0 * units.fs
+        speed = self._compressibility / units.GPa / time_constant * time  # beta dt / tau
         normals = np.empty((2 * state.n_structures, 3))
         fill_normals(np.uint64(state.step), CELL, state.keys, 2 * np.arange(state.n_structures + 1), normals)
         noise = normals.reshape(-1, 6)
@@ -199,7 +199,7 @@ class StochasticCellRescaling(Integrator):
         if bad.any():
             raise ValueError(
                 f"the cell of structure {int(np.argmax(bad))} would be strained by more than {_LARGEST_STRAIN:g} at "
-                "once; use a larger relaxation_time_ps or a smaller compressibility_per_GPa"
+                "once; use a larger time_constant_ps or a smaller compressibility_per_GPa"
             )
 
     def bath_energy(self, state: State) -> np.ndarray:
@@ -213,12 +213,12 @@ class StochasticCellRescaling(Integrator):
         return {**super().arrays(), **own}
 
     def parameters(self) -> dict[str, Any]:
-        """Thermostat, pressure, compressibility, relaxation time, coupling and stride."""
+        """Thermostat, pressure, compressibility, time constant, coupling and stride."""
         return {
             "thermostat": self.thermostat.description(),
             "pressure_GPa": self._pressure,
             "compressibility_per_GPa": self._compressibility,
-            "relaxation_time_ps": self._relaxation_time,
+            "time_constant_ps": self._time_constant,
             "coupling": self.coupling,
             "stride": self.stride,
         }

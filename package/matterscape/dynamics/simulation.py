@@ -155,8 +155,9 @@ class Simulation(Observables):
             self.folder.mkdir(parents=True, exist_ok=True)
         self._backup = [
             (array, array.copy())
-            for array in (state.positions, state.velocities, state.cells, state.kinetic, *integrator.arrays().values())
+            for array in (state.positions, state.velocities, state.cells, *integrator.arrays().values())
         ]
+        self._backup.append((state.kinetic, state.kinetic_before))
 
     # -- running -------------------------------------------------------------------------------------------------------
 
@@ -242,7 +243,7 @@ class Simulation(Observables):
             self._return_to_last_good_step()
             if isinstance(error, ExplosionError):
                 raise
-            temperature = float(self.temperature_K.max())
+            temperature = self.state.hottest_K()
             raise ExplosionError(
                 f"step {following} failed at {temperature:.4g} K: {error} (the simulation stands at step {state.step})",
                 following,

@@ -16,18 +16,18 @@ from matterscape.dynamics.state import State
 class _GlobalThermostat(Thermostat):
     """A thermostat that multiplies all velocities of a structure by one factor."""
 
-    def __init__(self, temperature_K: float | Sequence[float], relaxation_time_ps: float):
+    def __init__(self, temperature_K: float | Sequence[float], time_constant_ps: float):
         super().__init__(temperature_K)
-        self.relaxation_time_ps = relaxation_time_ps
+        self.time_constant_ps = time_constant_ps
 
     @property
-    def relaxation_time_ps(self) -> float:
+    def time_constant_ps(self) -> float:
         """Time in ps in which the bath takes hold; may be changed while running."""
-        return self._relaxation_time
+        return self._time_constant
 
-    @relaxation_time_ps.setter
-    def relaxation_time_ps(self, value: float) -> None:
-        self._relaxation_time = checked_number("relaxation_time_ps", value, inclusive=False)
+    @time_constant_ps.setter
+    def time_constant_ps(self, value: float) -> None:
+        self._time_constant = checked_number("time_constant_ps", value, inclusive=False)
 
     def attach(self, state: State) -> None:
         """Get ready for a simulation."""
@@ -35,8 +35,8 @@ class _GlobalThermostat(Thermostat):
         self._factors = np.ones(state.n_structures)
 
     def parameters(self) -> dict[str, Any]:
-        """Temperature and relaxation time."""
-        return {"temperature_K": self._temperature.tolist(), "relaxation_time_ps": self._relaxation_time}
+        """Temperature and time constant."""
+        return {"temperature_K": self._temperature.tolist(), "time_constant_ps": self._time_constant}
 
 
 class StochasticVelocityRescaling(_GlobalThermostat):
@@ -50,12 +50,12 @@ class StochasticVelocityRescaling(_GlobalThermostat):
     ----------
     temperature_K : float or sequence of float
         One for all structures, or one for each.
-    relaxation_time_ps : float
+    time_constant_ps : float
         Time in ps after which a deviation of the kinetic energy has shrunk to 1/e.
     """
 
-    def __init__(self, temperature_K: float | Sequence[float], *, relaxation_time_ps: float = 0.1):
-        super().__init__(temperature_K, relaxation_time_ps)
+    def __init__(self, temperature_K: float | Sequence[float], *, time_constant_ps: float = 0.1):
+        super().__init__(temperature_K, time_constant_ps)
 
     def step(self, state: State, timestep: float, pieces: bool) -> None:
         """Advance by ``timestep``."""
@@ -64,7 +64,7 @@ class StochasticVelocityRescaling(_GlobalThermostat):
             state.kinetic,
             state.degrees_of_freedom,
             self.thermal_energies(),
-            math.exp(-timestep / (self._relaxation_time * 1000.0 * units.fs)),
+            math.exp(-timestep / (self._time_constant * 1000.0 * units.fs)),
             np.uint64(state.step),
             RESCALING,
             state.keys,
@@ -74,7 +74,7 @@ class StochasticVelocityRescaling(_GlobalThermostat):
         _kernels.rescale(state.velocities, state.offsets, self._factors)
 
 
-class NoseHooverChains(_GlobalThermostat):
+class NoseHooverChain(_GlobalThermostat):
     """Velocity Verlet with a chain of Nosé-Hoover thermostats, deterministic, for the canonical ensemble.
 
     G. J. Martyna, M. L. Klein, M. Tuckerman, J. Chem. Phys. 97, 2635 (1992); reversible integration as in G. J.
@@ -85,7 +85,7 @@ class NoseHooverChains(_GlobalThermostat):
     ----------
     temperature_K : float or sequence of float
         Positive; one for all structures, or one for each.
-    relaxation_time_ps : float
+    time_constant_ps : float
         tau in the thermostat masses g k_B T tau^2 (first) and k_B T tau^2 (others).
     chain_length : int
         Number of thermostats, at least 2 unless the plain Nosé-Hoover equations are wanted.
@@ -93,10 +93,8 @@ class NoseHooverChains(_GlobalThermostat):
 
     lowest_temperature_K = 1e-6
 
-    def __init__(
-        self, temperature_K: float | Sequence[float], *, relaxation_time_ps: float = 0.1, chain_length: int = 3
-    ):
-        super().__init__(temperature_K, relaxation_time_ps)
+    def __init__(self, temperature_K: float | Sequence[float], *, time_constant_ps: float = 0.1, chain_length: int = 3):
+        super().__init__(temperature_K, time_constant_ps)
         if isinstance(chain_length, bool) or int(chain_length) != chain_length or chain_length < 1:
             raise ValueError(f"chain_length is {chain_length!r}; accepted is a whole number, at least 1")
         self.chain_length = int(chain_length)
@@ -115,17 +113,17 @@ class NoseHooverChains(_GlobalThermostat):
         self._move_chains(state, 0.5 * timestep)
 
     def _move_chains(self, state: State, time: float) -> None:
-        thermal, relaxation_time = self._coupling
+        thermal, time_constant = self._coupling
         _kernels.chain_factors(
-            self.chains, state.kinetic, state.degrees_of_freedom, thermal, relaxation_time, time, self._factors
+            self.chains, state.kinetic, state.degrees_of_freedom, thermal, time_constant, time, self._factors
         )
         _kernels.rescale(state.velocities, state.offsets, self._factors)
 
     def _present_coupling(self) -> tuple[np.ndarray, float]:
-        return self.thermal_energies(), self._relaxation_time * 1000.0 * units.fs
+        return self.thermal_energies(), self._time_constant * 1000.0 * units.fs
 
     def follow_changes(self, state: State) -> None:
-        """Take over a changed temperature or relaxation time, and book what that does to the energy of the chains."""
+        """Take over a changed temperature or time constant, and book what that does to the energy of the chains."""
         present = self._present_coupling()
         if present[1] != self._coupling[1] or not np.array_equal(present[0], self._coupling[0]):
             before = self._chain_energy(state)
@@ -133,11 +131,11 @@ class NoseHooverChains(_GlobalThermostat):
             self.heat += self._chain_energy(state) - before
 
     def _chain_energy(self, state: State) -> np.ndarray:
-        thermal, relaxation_time = self._coupling
+        thermal, time_constant = self._coupling
         freedoms = np.ones((state.n_structures, self.chain_length))
         freedoms[:, 0] = state.degrees_of_freedom
         places, speeds = self.chains[:, 0], self.chains[:, 1]
-        return thermal * (freedoms * (places + 0.5 * (relaxation_time * speeds) ** 2)).sum(axis=1)
+        return thermal * (freedoms * (places + 0.5 * (time_constant * speeds) ** 2)).sum(axis=1)
 
     def bath_energy(self, state: State) -> np.ndarray:
         """Energy of the chains, (B,) in eV."""
@@ -148,5 +146,5 @@ class NoseHooverChains(_GlobalThermostat):
         return {**super().arrays(), "chains": self.chains}
 
     def parameters(self) -> dict[str, Any]:
-        """Temperature, relaxation time and length of the chain."""
+        """Temperature, time constant and length of the chain."""
         return {**super().parameters(), "chain_length": self.chain_length}

@@ -28,7 +28,7 @@ def barostat(coupling="isotropic", pressure=PRESSURE, thermostat=None, compressi
         thermostat or Langevin(300.0, friction_per_ps=1.0),
         pressure_GPa=pressure,
         compressibility_per_GPa=compressibility or 1.0 / PRESSURE,
-        relaxation_time_ps=1.0,
+        time_constant_ps=1.0,
         coupling=coupling,
         **options,
     )
@@ -97,7 +97,7 @@ def test_the_effective_energy_obeys_the_fluctuation_theorem(coupling, fixed):
     """From equilibrium, <exp(-change of the conserved energy / kT)> = 1 for a move of any size."""
     count = 2000
     volumes = stats.gamma.rvs(N + 1, size=count, random_state=1) * KT / (PRESSURE * units.GPa)
-    thermostat = StochasticVelocityRescaling(300.0, relaxation_time_ps=1e12) if fixed else Langevin(300.0)
+    thermostat = StochasticVelocityRescaling(300.0, time_constant_ps=1e12) if fixed else Langevin(300.0)
     run = simulation(barostat(coupling, thermostat=thermostat, stride=1), gas(volumes ** (1 / 3)), timestep_fs=150.0)
     before = run.conserved_energy
     run.run(1)
@@ -160,6 +160,6 @@ def test_bad_parameters_are_refused(options, error, message):
 
 def test_a_violent_pressure_stops_with_a_sentence():
     run = simulation(barostat(pressure=1e4), gas([EDGE]))
-    with pytest.raises(ValueError, match="step 1 failed at .* strained by .* use a larger relaxation_time_ps"):
+    with pytest.raises(ValueError, match="step 1 failed at .* strained by .* use a larger time_constant_ps"):
         run.run(1)
     assert run.step == 0 and run.volume[0] == pytest.approx(EDGE**3)

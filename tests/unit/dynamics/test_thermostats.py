@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms, units
 from scipy import stats
 
-from matterscape.dynamics import Langevin, NoseHooverChains, Simulation, StochasticVelocityRescaling, VelocityVerlet
+from matterscape.dynamics import Langevin, NoseHooverChain, Simulation, StochasticVelocityRescaling, VelocityVerlet
 from model_potentials import FreeParticles, HarmonicWells, Quartic
 
 pytestmark = pytest.mark.unit
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.unit
 KT = units.kB * 300.0
 THERMOSTATS = {
     "langevin": lambda temperature=300.0: Langevin(temperature, friction_per_ps=10.0),
-    "rescaling": lambda temperature=300.0: StochasticVelocityRescaling(temperature, relaxation_time_ps=0.05),
-    "chains": lambda temperature=300.0: NoseHooverChains(temperature, relaxation_time_ps=0.05, chain_length=4),
+    "rescaling": lambda temperature=300.0: StochasticVelocityRescaling(temperature, time_constant_ps=0.05),
+    "chains": lambda temperature=300.0: NoseHooverChain(temperature, time_constant_ps=0.05, chain_length=4),
 }
 each_thermostat = pytest.mark.parametrize("name", THERMOSTATS)
 
@@ -58,7 +58,7 @@ def test_rescaling_of_small_structures_without_momentum(freedoms):
     """Two atoms at zero momentum have three degrees of freedom, two at zero momentum and rotation have one."""
     frames = [Atoms("Ar2", positions=[[0, 0, 0], [0, 0, 3.0]])] * 1500
     run = simulation(
-        StochasticVelocityRescaling(300.0, relaxation_time_ps=0.01),
+        StochasticVelocityRescaling(300.0, time_constant_ps=0.01),
         frames,
         FreeParticles(),
         remove_momentum=True,
@@ -95,7 +95,7 @@ def test_conserved_energy_has_an_error_of_second_order(name):
 
 
 def test_chains_are_reversible():
-    run = simulation(NoseHooverChains(300.0), replicas(1, 5), initial_temperature_K=500.0)
+    run = simulation(NoseHooverChain(300.0), replicas(1, 5), initial_temperature_K=500.0)
     start = run.positions.copy()
     run.run(50)
     run.state.velocities *= -1
@@ -111,8 +111,8 @@ def test_chains_and_rescaling_become_verlet_when_the_bath_is_slow():
         return run.positions.copy()
 
     exact = ends(VelocityVerlet())
-    assert np.abs(ends(NoseHooverChains(300.0, relaxation_time_ps=1e9)) - exact).max() < 1e-10
-    assert np.abs(ends(StochasticVelocityRescaling(300.0, relaxation_time_ps=1e15)) - exact).max() < 1e-6
+    assert np.abs(ends(NoseHooverChain(300.0, time_constant_ps=1e9)) - exact).max() < 1e-10
+    assert np.abs(ends(StochasticVelocityRescaling(300.0, time_constant_ps=1e15)) - exact).max() < 1e-6
 
 
 @each_thermostat
@@ -147,11 +147,11 @@ def test_the_number_of_temperatures_must_fit(name):
     [
         (lambda: Langevin(300, friction_per_ps=-1), "friction_per_ps is -1; accepted is a finite number >= 0"),
         (
-            lambda: StochasticVelocityRescaling(300, relaxation_time_ps=0),
-            "relaxation_time_ps is 0; accepted is a finite number > 0",
+            lambda: StochasticVelocityRescaling(300, time_constant_ps=0),
+            "time_constant_ps is 0; accepted is a finite number > 0",
         ),
-        (lambda: NoseHooverChains(300, chain_length=0), "chain_length is 0"),
-        (lambda: NoseHooverChains(0.0), "temperature_K is 0.0"),
+        (lambda: NoseHooverChain(300, chain_length=0), "chain_length is 0"),
+        (lambda: NoseHooverChain(0.0), "temperature_K is 0.0"),
     ],
 )
 def test_bad_parameters_are_refused(make, message):
