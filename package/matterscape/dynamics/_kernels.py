@@ -134,17 +134,17 @@ def stochastic_factors(kinetic, freedoms, thermal_energies, decay, step, purpose
 
 
 @compiled
-def chain_factors(chains, kinetic, freedoms, thermal_energies, relaxation_time, half, factors):
+def chain_factors(chains, kinetic, freedoms, thermal_energies, time_constant, half, factors):
     """Propagate the Nosé-Hoover chains over ``half`` and give the factors of the velocities; ``kinetic`` follows.
 
     ``chains`` (B, 2, M): positions (dimensionless) and velocities of the thermostats, whose masses are g k_B T tau^2
     for the first (g degrees of freedom) and k_B T tau^2 for the others. G. J. Martyna, M. E. Tuckerman, D. J. Tobias,
-    M. L. Klein, Mol. Phys. 87, 1117 (1996), Eqs. (29) to (35), with three Suzuki-Yoshida weights.
+    M. L. Klein, Mol. Phys. 87, 1117 (1996), with three Suzuki-Yoshida weights.
     """
     length = chains.shape[2]
     for structure in range(len(kinetic)):
         thermal = thermal_energies[structure]
-        mass = thermal * relaxation_time * relaxation_time
+        mass = thermal * time_constant * time_constant
         first_mass = freedoms[structure] * mass
         target = freedoms[structure] * thermal
         places = chains[structure, 0]

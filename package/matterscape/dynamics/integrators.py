@@ -42,6 +42,10 @@ class Integrator(ABC):
     def step(self, state: State, timestep: float, pieces: bool) -> None:
         """Advance by ``timestep`` (ASE time); with the flux tensors of the new positions if ``pieces``."""
 
+    def follow_changes(self, state: State) -> None:
+        """Take over parameters that were changed since the last step, and book what that does to the energy."""
+        return None
+
     def pieces_at(self, step: int) -> bool:
         """Whether the integrator itself needs the flux tensors that belong to this step."""
         return False

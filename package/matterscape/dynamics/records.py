@@ -151,20 +151,31 @@ class Record:
         length = 0 if self.store is None else len(self.store)
         return (self.first_step or 0) + self.every * np.arange(length)
 
-    def take(self, simulation: Any, step: int, folder: Path | None) -> None:
-        """Add the row of this step, unless it is there already."""
+    def take(self, simulation: Any, folder: Path | None) -> None:
+        """Add the row of the present step, unless it is there already."""
+        step = simulation.step
         if self.store is not None and len(self.store) and step <= int(self.steps[-1]):
             return
         row = np.asarray(self.function(simulation))
         if self.store is None:
-            if row.dtype.hasobject:
-                raise TypeError(f"record {self.name!r} gave {row.dtype} data; accepted are arrays of numbers")
-            self.first_step = step
-            if folder is None:
-                self.store = GrowingArray(row.shape, row.dtype)
-            else:
-                self.store = GrowingFile(folder / f"{self.name}.npy", row.shape, row.dtype)
+            self._open(row, step, folder)
         self.store.append(row)
+
+    def extend(self, rows: np.ndarray, first_step: int | None, folder: Path | None) -> None:
+        """Add rows that were made elsewhere, the first of them at ``first_step``."""
+        if self.store is None and len(rows):
+            self._open(rows[0], first_step, folder)
+        for row in rows:
+            self.store.append(row)
+
+    def _open(self, row: np.ndarray, step: int, folder: Path | None) -> None:
+        if row.dtype.kind not in "biufc":
+            raise TypeError(f"record {self.name!r} gave data of type {row.dtype}; accepted are numbers")
+        self.first_step = step
+        if folder is None:
+            self.store = GrowingArray(row.shape, row.dtype)
+        else:
+            self.store = GrowingFile(folder / f"{self.name}.npy", row.shape, row.dtype)
 
     def metadata(self) -> dict[str, Any]:
         """What a reader has to know besides the array."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matterscape.dynamics.simulation import Simulation
 
 FORMAT = "matterscape restart 1"
-_STATE_ARRAYS = ("species", "structure_index", "pbc", "masses", "keys", "fixed_momenta")
+_FIXED_ARRAYS = ("species", "structure_index", "pbc", "masses", "keys", "fixed_momenta")
 _MOVING_ARRAYS = ("positions", "velocities", "cells", "kinetic")
 
 
@@ -79,10 +79,11 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any
         temporary.unlink(missing_ok=True)
 
 
-def save(simulation: "Simulation", path: Path) -> None:
-    """Write the restart file of a simulation; see :meth:`~matterscape.dynamics.Simulation.save`."""
+def pack(simulation: "Simulation") -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and plain data that describe a simulation at this step completely, but for its potential and records."""
     state = simulation.state
-    arrays = {name: getattr(state, name) for name in (*_STATE_ARRAYS, *_MOVING_ARRAYS)}
+    simulation.integrator.follow_changes(state)
+    arrays = {name: getattr(state, name) for name in (*_FIXED_ARRAYS, *_MOVING_ARRAYS)}
     arrays["energies"], arrays["forces"] = state.evaluator.energies, state.forces
     arrays["bound.positions"], arrays["bound.cells"] = state.bound_at
     for index, (positions, cells) in enumerate(state.evaluator.lists.state()):
@@ -98,9 +99,51 @@ def save(simulation: "Simulation", path: Path) -> None:
         "limits": {name: getattr(state, name) for name in ("skin", "max_displacement", "max_temperature_K")},
         "step": state.step,
         "n_rebuilds": state.n_rebuilds,
-        **provenance(state.potential),
     }
-    write_npz(path, arrays, metadata)
+    return arrays, metadata
+
+
+def unpack(
+    kind: type["Simulation"],
+    arrays: dict[str, np.ndarray],
+    metadata: dict[str, Any],
+    potential: Potential,
+    integrator: Integrator,
+    folder: str | PathLike | None = None,
+) -> "Simulation":
+    """The simulation that :func:`pack` described."""
+    fixed = (arrays[name] for name in ("masses", "keys", "fixed_momenta"))
+    state = State(_structures(arrays, "positions", "cells"), arrays["velocities"], *fixed, **metadata["limits"])
+    evaluator = Evaluator(potential, _structures(arrays, "bound.positions", "bound.cells"), skin=state.skin)
+    state.adopt(potential, evaluator, (arrays["bound.positions"], arrays["bound.cells"]))
+    integrator.attach(state)
+    simulation = kind.__new__(kind)
+    simulation._begin(state, integrator, metadata["timestep_fs"], arrays.get("charges"), folder)
+    restore(simulation, arrays, metadata)
+    return simulation
+
+
+def restore(simulation: "Simulation", arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
+    """Bring a simulation with the same potential to the point that :func:`pack` described."""
+    state = simulation.state
+    for name in _MOVING_ARRAYS:
+        np.copyto(getattr(state, name), arrays[name])
+    n_lists = sum(name.startswith("list") and name.endswith(".cells") for name in arrays)
+    state.evaluator.lists.restore([(arrays[f"list{k}.positions"], arrays[f"list{k}.cells"]) for k in range(n_lists)])
+    state.count_rebuilds_from(metadata["n_rebuilds"])
+    state.evaluate()
+    np.copyto(state.evaluator.energies, arrays["energies"])
+    np.copyto(state.forces, arrays["forces"])
+    state.step = metadata["step"]
+    for name, array in simulation.integrator.arrays().items():
+        np.copyto(array, arrays[f"bath.{name}"])
+    simulation.take_up(metadata)
+
+
+def save(simulation: "Simulation", path: Path) -> None:
+    """Write the restart file of a simulation; see :meth:`~matterscape.dynamics.Simulation.save`."""
+    arrays, metadata = pack(simulation)
+    write_npz(path, arrays, {**metadata, **provenance(simulation.potential)})
 
 
 def load(
@@ -118,38 +161,12 @@ def load(
             f"potential is {type(potential).__name__}: {potential}, but {path} was written with another one or with "
             f"other parameters ({metadata['potential']})"
         )
-    state = State(
-        _structures(arrays, "positions", "cells"),
-        arrays["velocities"],
-        arrays["masses"],
-        arrays["keys"],
-        arrays["fixed_momenta"],
-        **metadata["limits"],
-    )
-    bound_at = (arrays["bound.positions"], arrays["bound.cells"])
-    evaluator = Evaluator(potential, _structures(arrays, "bound.positions", "bound.cells"), skin=state.skin)
-    n_lists = sum(name.startswith("list") and name.endswith(".cells") for name in arrays)
-    evaluator.lists.restore([(arrays[f"list{k}.positions"], arrays[f"list{k}.cells"]) for k in range(n_lists)])
-    state.adopt(potential, evaluator, bound_at, rebuilds=metadata["n_rebuilds"])
-    state.evaluate()
-    np.copyto(state.evaluator.energies, arrays["energies"])
-    np.copyto(state.forces, arrays["forces"])
-    np.copyto(state.kinetic, arrays["kinetic"])
-    state.step = metadata["step"]
-
     described = metadata["integrator"]
     if integrator is None:
         integrator = make_integrator(described)
     elif type(integrator).__name__ != described["type"]:
         raise ValueError(f"integrator is a {type(integrator).__name__}; {path} was written by a {described['type']}")
-    integrator.attach(state)
-    for name, array in integrator.arrays().items():
-        np.copyto(array, arrays[f"bath.{name}"])
-
-    simulation = kind.__new__(kind)
-    simulation._begin(state, integrator, metadata["timestep_fs"], arrays.get("charges"), folder)
-    simulation._continue(metadata)
-    return simulation
+    return unpack(kind, arrays, metadata, potential, integrator, folder)
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

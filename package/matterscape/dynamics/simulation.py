@@ -141,7 +141,7 @@ class Simulation(Observables):
         self.records: dict[str, Record] = {}
         self._callbacks: list[tuple[int, Callable[[Simulation], Any]]] = []
         self._trajectories: list[TrajectoryWriter] = []
-        self._clock = (state.step, 0.0)  # a step and the time in ps at which it was
+        self._clock = (0, 0.0)  # a step and the time in ps at which it was
         self._timestep_fs = checked_number("timestep_fs", timestep_fs, inclusive=False)
         self._finished_step = -1  # the last step that was recorded
         self._gate = threading.Lock()
@@ -150,12 +150,14 @@ class Simulation(Observables):
         self._stop = False
         self.folder = None if folder is None else Path(folder)
         self._known_records: dict[str, Any] = {}
+        self._templates = state.structures().to_ase()
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
         self._backup = [
             (array, array.copy())
-            for array in (state.positions, state.velocities, state.cells, state.kinetic, *integrator.arrays().values())
+            for array in (state.positions, state.velocities, state.cells, *integrator.arrays().values())
         ]
+        self._backup.append((state.kinetic, state.kinetic_before))
 
     # -- running -------------------------------------------------------------------------------------------------------
 
@@ -241,7 +243,7 @@ class Simulation(Observables):
             self._return_to_last_good_step()
             if isinstance(error, ExplosionError):
                 raise
-            temperature = float(self.temperature_K.max())
+            temperature = self.state.hottest_K()
             raise ExplosionError(
                 f"step {following} failed at {temperature:.4g} K: {error} (the simulation stands at step {state.step})",
                 following,
@@ -426,11 +428,10 @@ class Simulation(Observables):
             return
         for record in self.records.values():
             if step % record.every == 0:
-                if record.store is None and self.folder is not None:
-                    record.take(self, step, self.folder)
+                begins = record.store is None
+                record.take(self, self.folder)
+                if begins:
                     self._write_metadata()
-                else:
-                    record.take(self, step, self.folder)
         for writer in self._trajectories:
             if step % writer.every == 0:
                 writer.append(self.frame(writer.structure))
@@ -438,6 +439,16 @@ class Simulation(Observables):
             if step % every == 0:
                 function(self)
         self._finished_step = step
+
+    def observe_only_records(self) -> bool:
+        """Whether nothing but records watches the run: no callback, no trajectory file."""
+        return not self._callbacks and not self._trajectories
+
+    def append_rows(self, rows: dict[str, tuple[np.ndarray, int | None]]) -> None:
+        """Add rows of records (and the step of the first) that were made elsewhere, after those that are here."""
+        for name, (values, first_step) in rows.items():
+            self.records[name].extend(values, first_step, self.folder)
+        self._write_metadata()
 
     def flush(self) -> None:
         """Bring all records into their files."""
@@ -532,7 +543,10 @@ class Simulation(Observables):
         ValueError
             If the file is no restart file, or was written with another potential.
         """
-        return restart_files.load(cls, Path(path), potential, integrator=integrator, folder=folder)
+        simulation = restart_files.load(cls, Path(path), potential, integrator=integrator, folder=folder)
+        if simulation.folder is not None:
+            simulation._known_records = (read_metadata(simulation.folder) or {"records": {}})["records"]
+        return simulation
 
     def progress_made(self) -> dict[str, Any]:
         """What a restart file has to say about the run, besides state and integrator."""
@@ -544,14 +558,11 @@ class Simulation(Observables):
             "first_time": self._first_time,
         }
 
-    def _continue(self, made: dict[str, Any]) -> None:
-        """Take up a run where :meth:`progress_made` described it."""
-        self._templates = self.state.structures().to_ase()
+    def take_up(self, made: dict[str, Any]) -> None:
+        """Go on where :meth:`progress_made` described the run."""
         self._clock = tuple(made["clock"])
         self._finished_step = made["finished_step"]
         self._first_energy, self._first_time = np.array(made["first_energy"]), made["first_time"]
-        if self.folder is not None:
-            self._known_records = (read_metadata(self.folder) or {"records": {}})["records"]
 
     def __repr__(self) -> str:
         state = self.state

@@ -19,7 +19,8 @@ class ExplosionError(ValueError):
     atom : int or None
         The atom (index in the batch) that moved too far or has a force that is no number.
     temperature_K : float
-        Temperature of the hottest structure, or of the atom's, when that was noticed.
+        Of the atom's structure (or the hottest one) when that was noticed; at the last good step, if it was no number
+        any more.
     """
 
     def __init__(self, message: str, step: int, atom: int | None, temperature_K: float):
@@ -27,6 +28,9 @@ class ExplosionError(ValueError):
         self.step = step
         self.atom = atom
         self.temperature_K = temperature_K
+
+    def __reduce__(self) -> tuple:
+        return type(self), (str(self), self.step, self.atom, self.temperature_K)
 
 
 class State:
@@ -82,6 +86,7 @@ class State:
         self.evaluator: Evaluator | None = None
         self._earlier_rebuilds = 0
         self.kinetic = np.empty(self.n_structures)
+        self.kinetic_before = np.zeros(self.n_structures)  # of the last good step
 
     @property
     def n_atoms(self) -> int:
@@ -107,25 +112,20 @@ class State:
 
     def set_potential(self, potential: Potential) -> None:
         """Move in another potential from here on; the neighbour lists start anew."""
-        bound_at = (self.positions.copy(), self.cells.copy())
-        self.adopt(potential, Evaluator(potential, self.structures(), skin=self.skin), bound_at)
-        self.evaluate()
+        evaluator = Evaluator(potential, self.structures(), skin=self.skin)
+        evaluator(self.positions, self.cells)  # may refuse; then nothing has changed
+        self.adopt(potential, evaluator, (self.positions.copy(), self.cells.copy()))
 
-    def adopt(
-        self,
-        potential: Potential,
-        evaluator: Evaluator,
-        bound_at: tuple[np.ndarray, np.ndarray],
-        rebuilds: int | None = None,
-    ) -> None:
-        """Use an evaluator that was made for the structures at these positions and cells.
-
-        ``rebuilds`` says how many searches there have been in all, the evaluator's own included.
-        """
-        self._earlier_rebuilds = self.n_rebuilds if rebuilds is None else rebuilds - evaluator.n_rebuilds
+    def adopt(self, potential: Potential, evaluator: Evaluator, bound_at: tuple[np.ndarray, np.ndarray]) -> None:
+        """Use an evaluator that was made for the structures at these positions and cells."""
+        self._earlier_rebuilds = self.n_rebuilds
         self.potential, self.evaluator, self.bound_at = potential, evaluator, bound_at
         self.forces = evaluator.forces
         self.has_pieces = False
+
+    def count_rebuilds_from(self, total: int) -> None:
+        """Say how often the neighbour lists were searched up to now."""
+        self._earlier_rebuilds = total - self.evaluator.n_rebuilds
 
     @property
     def n_rebuilds(self) -> int:
@@ -179,7 +179,7 @@ class State:
         """Raise :class:`ExplosionError` for an atom that moves too far in this step."""
         self.measure()
         structure = int(self.structure_index[atom])
-        temperature = float(self.temperature_K[structure])
+        temperature = self.hottest_K(structure)
         raise ExplosionError(
             f"step {self.step + 1} moves atom {atom - self.offsets[structure]} of structure {structure} by more than "
             f"max_displacement = {self.max_displacement:g} Å at {temperature:.4g} K; use a smaller timestep_fs or a "
@@ -188,6 +188,11 @@ class State:
             atom,
             temperature,
         )
+
+    def hottest_K(self, structure: int | slice = slice(None)) -> float:
+        """Highest temperature of the structures now, or at the last good step where it is no number any more."""
+        kinetic = np.where(np.isfinite(self.kinetic), self.kinetic, self.kinetic_before)
+        return float(np.max((2.0 * kinetic / (self.degrees_of_freedom * units.kB))[structure]))
 
     def check_temperature(self) -> None:
         """Raise :class:`ExplosionError` if a structure is hotter than allowed, or its energy is no number."""
@@ -204,7 +209,7 @@ class State:
         else:
             atom = int(np.argmax(self.masses[own] * np.square(self.velocities[own]).sum(axis=1)))
             what = f"exceeds max_temperature_K = {self.max_temperature_K:g} with atom {atom} as the fastest one"
-        temperature = float(temperatures[structure])
+        temperature = self.hottest_K(structure)
         raise ExplosionError(
             f"step {self.step + 1} {what}, structure {structure}, at {temperature:.4g} K; use a smaller timestep_fs "
             f"or a relaxed start (the simulation stands at step {self.step})",

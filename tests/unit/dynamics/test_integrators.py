@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from ase import Atoms, units
-from model_potentials import FreeParticles, HarmonicWells
 from scipy import stats
 
 from matterscape.dynamics import Langevin, Simulation, VelocityVerlet
+from model_potentials import FreeParticles, HarmonicWells
 
 pytestmark = pytest.mark.unit
 
@@ -79,9 +79,7 @@ def test_verlet_follows_its_exact_trajectory():
 @pytest.mark.parametrize("timestep_fs", [5.0, 60.0])  # the stability limit is 129 fs
 def test_baoab_samples_harmonic_positions_without_time_step_error(timestep_fs):
     frames = cloud(4000)
-    run = simulation(
-        Langevin(300.0, friction_per_ps=20.0), HarmonicWells(1.0), frames, timestep_fs, skin=0.0, seed=3
-    )
+    run = simulation(Langevin(300.0, friction_per_ps=20.0), HarmonicWells(1.0), frames, timestep_fs, skin=0.0, seed=3)
     run.run(int(1500 / timestep_fs))
     draws = run.positions.ravel() / np.sqrt(KT)
     assert stats.kstest(draws, "norm").pvalue > 1e-3
