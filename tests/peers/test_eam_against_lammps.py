@@ -22,7 +22,8 @@ ALLOY = ("Cu", "Ni", "Pd", "Ag", "Au")
 SHIPPED = {
     "W_zhou": ("W", "bcc", 3.165), "Cu_zhou": ("Cu", "fcc", 3.615), "Al_zhou": ("Al", "fcc", 4.05),
     "Cu_mishin1": ("Cu", "fcc", 3.615), "CuNi": ("Cu Ni", "fcc", 3.57), "AlCu": ("Al Cu", "fcc", 3.8),
-    "CoAl": ("Co Al", "fcc", 3.8), "CuTa": ("Cu Ta", "bcc", 3.1), "NiAlH_jea": ("Ni Al H", "fcc", 3.7),
+    "CoAl": ("Co Al", "fcc", 3.8), "AlO": ("Al O", "fcc", 4.2), "CuTa": ("Cu Ta", "bcc", 3.1),
+    "NiAlH_jea": ("Ni Al H", "fcc", 3.7),
 }  # fmt: skip
 
 
