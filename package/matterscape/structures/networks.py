@@ -23,8 +23,9 @@ from matterscape.structures.batch import Structures
 from matterscape.structures.neighbours import find_pairs
 
 SHELLS = 3  # bonds around a switched chain within which atoms follow it
-EARLY_REJECTION = 0.2  # Å^2/eV; below 0.1 acceptable switches would be lost
-CONTACT = 1.25  # bond lengths that atoms keep apart unless they are bonded
+EARLY_REJECTION = 0.3  # Å^2/eV; about one acceptable switch in a thousand is lost (a third at 1/8)
+CONTACT = 1.25  # bond lengths that atoms without a bond keep apart ...
+COLD = 0.45  # ... in stages that are no hotter than this many eV
 CHECKPOINT_SECONDS = 20.0
 GRAM_PER_CUBIC_CENTIMETRE = 1e27 * units._amu  # of one amu per Å^3: 1.66 g/cm^3
 
@@ -159,9 +160,9 @@ def www_network(
     Each attempt replaces the bonds A-B and C-D of a chain A-B-C-D by A-C and B-D and is accepted by Metropolis' rule on
     the relaxed energy. The threshold E_0 - kT ln u is drawn first; atoms within three bonds then relax by conjugate
     gradients, whose line search is exact because Keating's energy is a quartic polynomial along a line, and the
-    attempt ends as soon as E - 0.2 Å^2/eV |gradient|^2 exceeds the threshold. Triangles are never made. The whole
-    network is relaxed after every sweep at the crystal's density, and with its volume at the end. (At zero pressure the
-    annealing itself would collapse: bonds of a network without repulsion between its strands pass through each other.)
+    attempt ends as soon as E - 0.3 Å^2/eV |gradient|^2 exceeds the threshold. Triangles are never made, and up to 0.45 eV
+    no switch brings more atoms without a bond within 1.25 bond lengths, where Keating's energy would not see them. The
+    whole network is relaxed after every sweep at the crystal's density, and with its volume at the end.
 
     Parameters
     ----------
@@ -270,9 +271,17 @@ class _Annealing:
         draws = np.random.default_rng([self.seed, state.stage, state.sweep]).random((n_atoms, 5))
         outcomes = np.empty(n_atoms, np.int8)
         arrays = (positions, old.edges, neighbours, images)
-        contact = CONTACT * old.keating.bond_length if state.stage else 0.0
+        contact = CONTACT * old.keating.bond_length if stage.temperature_eV <= COLD else 0.0
         kernels.attempt_switches(
-            *arrays, energies, tuple(old.keating), stage.temperature_eV, draws, SHELLS, EARLY_REJECTION, contact, outcomes
+            *arrays,
+            energies,
+            tuple(old.keating),
+            stage.temperature_eV,
+            draws,
+            SHELLS,
+            EARLY_REJECTION,
+            contact,
+            outcomes,
         )
         accepted = state.accepted + int(np.count_nonzero(outcomes == kernels.ACCEPTED))
         last = state.sweep + 1 == stage.n_sweeps
