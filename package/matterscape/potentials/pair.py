@@ -322,7 +322,8 @@ def damped_shifted_coulomb(charges: Mapping[str, float], *, alpha: float, cutoff
     """Damped, shifted-force Coulomb interaction: strictly pairwise and local.
 
     phi(r) = q_i q_j e^2 [v(r) - v(R) - v'(R) (r - R)] with v(r) = erfc(alpha r) / r, so that energy and force vanish at
-    the cutoff R; every atom has the self-energy -q_i^2 e^2 [v(R) / 2 + alpha / sqrt(pi)].
+    the cutoff R; every atom has the self-energy q_i^2 e^2 [v'(R) R - v(R)] / 2 - q_i^2 e^2 alpha / sqrt(pi), half of what
+    phi lacks to the bare interaction as r goes to zero.
 
     Parameters
     ----------
@@ -338,15 +339,16 @@ def damped_shifted_coulomb(charges: Mapping[str, float], *, alpha: float, cutoff
     ValueError
         As :func:`coulomb`.
 
-    Source: C. J. Fennell, J. D. Gezelter, J. Chem. Phys. 124, 234104 (2006), eq. 19; self-energy: D. Wolf et al.,
-    J. Chem. Phys. 110, 8254 (1999), eq. 5.13.
+    Source: C. J. Fennell, J. D. Gezelter, J. Chem. Phys. 124, 234104 (2006); self-energy as in D. Wolf et al.,
+    J. Chem. Phys. 110, 8254 (1999), for this interaction.
     """
     check_number("alpha", alpha, "1/Å")
     check_number("cutoff", cutoff, "Å", positive=True)
     value = math.erfc(alpha * cutoff) / cutoff
     slope = -(value + 2 * alpha / math.sqrt(math.pi) * math.exp(-((alpha * cutoff) ** 2))) / cutoff
-    own = -0.5 * value - alpha / math.sqrt(math.pi)
-    return _charged_pairs(charges, alpha, cutoff, slope * cutoff - value, -slope, own, "damped shifted Coulomb")
+    constant = slope * cutoff - value
+    own = 0.5 * constant - alpha / math.sqrt(math.pi)
+    return _charged_pairs(charges, alpha, cutoff, constant, -slope, own, "damped shifted Coulomb")
 
 
 def _charged_pairs(
