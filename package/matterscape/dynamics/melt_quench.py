@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 
 from matterscape.dynamics.barostats import StochasticCellRescaling
 from matterscape.dynamics.relaxation import Relaxation, relax

@@ -124,7 +124,7 @@ def test_isotropic_cells_keep_their_shape_and_take_the_pressure(silicon, crystal
 
 @each_method
 def test_clusters_and_fixed_atoms(method):
-    argon = LennardJones("Ar", epsilon=0.0104, sigma=3.4, cutoff=12.0)
+    argon = LennardJones({("Ar", "Ar"): (0.0104, 3.4)}, cutoff=12.0)
     pair = Atoms("Ar2", [[0, 0, 0], [4.4, 0.3, -0.2]])
     triangle = Atoms("Ar3", [[0, 0, 0], [4.0, 0, 0], [0, 3.5, 0.5]])
     held = pair.copy()
