@@ -309,7 +309,7 @@ def amorphous_silica(
 
     potential = Tersoff.silica() if potential is None else potential
     start = decorate_bridges(www_network(n_silicon, seed, schedule), "Si", "O", density_g_cm3=density_g_cm3)
-    settled = relax(start, potential, force_tolerance=1e-2)
+    settled = relax(start, potential, force_tolerance=0.5)  # no more than a start for the dynamics
     cooled = melt_quench(
         settled.structures,
         potential,

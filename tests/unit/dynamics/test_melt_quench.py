@@ -54,7 +54,7 @@ def test_the_thermal_history_is_piecewise_linear():
 def test_the_temperature_follows_its_target(run):
     assert run.complete
     np.testing.assert_allclose(run.times_ps, np.arange(41) * 0.02, atol=1e-9)
-    np.testing.assert_allclose(run.targets_K[[0, 10, 20, 35, 40]], [3000, 3000, 2460, 300, 300], atol=1e-6)
+    np.testing.assert_allclose(run.targets_K[[0, 10, 20, 35, 40]], [3000, 3000, 1920, 300, 300], atol=1e-6)
     assert run.temperatures_K.shape == run.potential_energies.shape == run.volumes.shape == (41, 2)
     assert np.ptp(run.volumes) == 0
     assert 2000 < run.temperatures_K[5:11].mean() < 4000
@@ -96,8 +96,7 @@ def test_amorphous_silicon_is_a_stress_free_minimum(silicon):
     assert glass.converged.all() and glass.max_forces[0] < 1e-4
     assert abs(np.trace(glass.stresses_GPa[0])) / 3 < 0.01
     assert -4.3366 < glass.energies[0] / 64 < -3.9
-    coordination = coordination_numbers(glass.structures, 2.9)
-    assert (coordination == 4).mean() > 0.8
+    assert 4 <= coordination_numbers(glass.structures, 2.9).mean() < 4.8
 
 
 def test_silica_starts_from_bridges_and_ends_at_rest(monkeypatch):
