@@ -160,8 +160,8 @@ def www_network(
     Each attempt replaces the bonds A-B and C-D of a chain A-B-C-D by A-C and B-D and is accepted by Metropolis' rule on
     the relaxed energy. The threshold E_0 - kT ln u is drawn first; atoms within three bonds then relax by conjugate
     gradients, whose line search is exact because Keating's energy is a quartic polynomial along a line, and the
-    attempt ends as soon as E - 0.3 Å^2/eV |gradient|^2 exceeds the threshold. Triangles are never made, and up to 0.45 eV
-    no switch brings more atoms without a bond within 1.25 bond lengths, where Keating's energy would not see them. The
+    attempt ends as soon as E - 0.3 Å^2/eV |gradient|^2 exceeds the threshold. Triangles are never made, and up to
+    0.45 eV no switch adds atoms closer than 1.25 bond lengths without a bond, which Keating's energy does not see. The
     whole network is relaxed after every sweep at the crystal's density, and with its volume at the end.
 
     Parameters
