@@ -88,7 +88,7 @@ def test_velocities_follow_maxwell_and_boltzmann():
 def test_kinetic_energies_without_momentum_and_rotation():
     """Of 3N degrees of freedom, three go with the momentum and three (two for a straight molecule) with the spin."""
     for name, freedoms in (("H2O", 3), ("CO2", 4)):
-        run = simulation([molecule(name)] * 1500, remove_rotation=True)
+        run = simulation([molecule(name)] * 600, remove_rotation=True)
         assert np.all(run.state.degrees_of_freedom == freedoms)
         assert stats.kstest(2 * run.kinetic_energy / KT, "chi2", args=(freedoms,)).pvalue > 1e-3
         structures, masses = run.state.offsets[:-1], run.masses[:, None]
