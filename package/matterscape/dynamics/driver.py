@@ -225,7 +225,9 @@ class _Receiver:
         while len(data) < length:
             part = self._connection.recv(length - len(data))
             if not part:
-                raise ConnectionError(f"the server closed the connection without EXIT ({length - len(data)} bytes missing)")
+                raise ConnectionError(
+                    f"the server closed the connection without EXIT ({length - len(data)} bytes missing)"
+                )
             data += part
         return bytes(data)
 

@@ -1,81 +1,22 @@
 """Gay-Berne ellipsoids: anisotropic particles that attract and repel through their surfaces, with torques."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
 from matterscape.kernels import Operator
 from matterscape.potentials._gay_berne_kernels import HARD_CORE, accumulate
 from matterscape.potentials.base import Bound, Evaluation, Potential
 from matterscape.potentials.local import fold
+from matterscape.potentials.orientations import check_norms, read_quaternions, rotation_matrices
 from matterscape.structures import NeighbourLists, Structures, VerletList, extended_pairs
 
-ORIENTATION_KEYS = ("quaternions", "c_q")  # ASE and AniSOAP files; (w, x, y, z) in both
-NORM_TOLERANCE = 1e-3
 _ROWS, _COLUMNS = (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)  # xx, yy, zz, yz, xz, xy
 _UNPACK = (0, 5, 4, 5, 1, 3, 4, 3, 2)
-
-
-def read_quaternions(frames: Iterable[Atoms]) -> torch.Tensor:
-    """Orientations that ASE structures carry as the array ``quaternions`` or ``c_q``.
-
-    Parameters
-    ----------
-    frames : iterable of ase.Atoms
-
-    Returns
-    -------
-    tensor (n_atoms, 4), float64
-        Unit quaternions (w, x, y, z) that turn the body's axes into the laboratory's, all frames after each other.
-
-    Raises
-    ------
-    ValueError
-        If a frame has neither array, the shape is not (atoms, 4), or a norm differs from 1 by more than 1e-3.
-    """
-    parts = []
-    for index, atoms in enumerate(frames):
-        key = next((key for key in ORIENTATION_KEYS if key in atoms.arrays), None)
-        if key is None:
-            raise ValueError(
-                f"structure {index} has no orientations; accepted is an array 'quaternions' or 'c_q' of shape "
-                f"({len(atoms)}, 4) with unit quaternions (w, x, y, z)"
-            )
-        values = np.asarray(atoms.arrays[key], dtype=np.float64)
-        if values.shape != (len(atoms), 4):
-            raise ValueError(f"{key} of structure {index} has shape {values.shape}; accepted is ({len(atoms)}, 4)")
-        _check_norms(np.linalg.norm(values, axis=1), f"{key} of structure {index}")
-        parts.append(values)
-    return torch.from_numpy(np.concatenate(parts))
-
-
-def _check_norms(norms: np.ndarray, name: str) -> None:
-    bad = ~(np.abs(norms - 1) <= NORM_TOLERANCE)
-    if bad.any():
-        atom = int(bad.argmax())
-        raise ValueError(
-            f"{name}: atom {atom} has norm {norms[atom]:.6g}; accepted are unit quaternions (w, x, y, z), norm 1 "
-            f"within {NORM_TOLERANCE:g}"
-        )
-
-
-def rotation_matrices(quaternions: torch.Tensor) -> torch.Tensor:
-    """Rotations (..., 3, 3) of quaternions (..., 4) in the order (w, x, y, z), normalised first.
-
-    They turn column vectors from the body's frame to the laboratory's.
-    """
-    w, x, y, z = (quaternions / quaternions.norm(dim=-1, keepdim=True)).unbind(-1)
-    entries = (
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    )  # fmt: skip
-    return torch.stack(entries, dim=-1).unflatten(-1, (3, 3))
 
 
 def _packed(rotations: torch.Tensor, diagonal: torch.Tensor) -> torch.Tensor:
@@ -451,7 +392,7 @@ class GayBerne(Potential):
                 f"quaternions have shape {tuple(quaternions.shape)}; accepted is ({structures.n_atoms}, 4)"
             )
         else:
-            _check_norms(quaternions.detach().norm(dim=1).cpu().numpy(), "quaternions")
+            check_norms(quaternions.detach().norm(dim=1).cpu().numpy(), "quaternions")
         found = extended_pairs(structures, self.cutoff, half=True)
         positions = found.positions(structures)
         types = self._types(structures)
