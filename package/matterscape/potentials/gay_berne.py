@@ -395,8 +395,8 @@ class GayBerne(Potential):
             check_norms(quaternions.detach().norm(dim=1).cpu().numpy(), "quaternions")
         found = extended_pairs(structures, self.cutoff, half=True)
         positions = found.positions(structures)
-        types = self._types(structures)
-        shapes = self._shapes(quaternions, types)[found.owners]
+        types = self.types(structures)
+        shapes = self.shapes(quaternions, types)[found.owners]
         energies, gradient, on_shapes, pieces, rotation_pieces = gay_berne_sums(
             positions, positions.new_zeros(0), shapes, types[found.owners], found.second, found.offsets,
             self.pairs.to(positions), self.form.to(positions), True,
@@ -412,13 +412,14 @@ class GayBerne(Potential):
         """See :meth:`Potential.bind`; orientations are those of the structures until they are set."""
         return BoundGayBerne(self, structures, lists.request(self.cutoff, half=True))
 
-    def _types(self, structures: Structures) -> torch.Tensor:
+    def types(self, structures: Structures) -> torch.Tensor:
+        """Place of each atom's species among the particles (n_atoms,)."""
         lookup = torch.zeros(len(chemical_symbols), dtype=torch.int64, device=structures.species.device)
         lookup[list(self.species)] = torch.arange(len(self.species), device=lookup.device)
         return lookup[structures.species]
 
-    def _shapes(self, quaternions: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
-        """Packed shape and well matrices (N, 12)."""
+    def shapes(self, quaternions: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
+        """Packed matrices R S^2 R^T and R well_depths^(-1/mu) R^T (n_atoms, 12), as the kernel takes them."""
         rotations = rotation_matrices(quaternions)
         mu = self.form[1]
         diagonals = (self.semiaxes**2, self.well_depths ** (-1 / mu))
@@ -443,13 +444,13 @@ class BoundGayBerne(Bound):
         self.torques = np.zeros((structures.n_atoms, 3))
         self.rotational_flux_tensors = np.zeros((structures.n_atoms, 3, 3))
         self._potential, self._list = potential, verlet
-        self._types = potential._types(structures).cpu()
+        self._types = potential.types(structures).cpu()
         self._pairs, self._form = potential.pairs.detach().numpy(), potential.form.detach().numpy()
 
     def add(self, positions, cells, energies, forces, pieces):
         """See :meth:`Bound.add`."""
         verlet, with_pieces = self._list, pieces is not None
-        shapes = self._potential._shapes(torch.from_numpy(self.quaternions), self._types)[verlet.owners]
+        shapes = self._potential.shapes(torch.from_numpy(self.quaternions), self._types)[verlet.owners]
         own_energies, gradient, on_shapes, own_pieces, rotation_pieces = accumulate(
             verlet.extended, np.zeros(0), shapes.numpy(), self._types.numpy()[verlet.owners], verlet.second,
             verlet.offsets, self._pairs, self._form, with_pieces,
