@@ -84,11 +84,10 @@ class Driver:
     ----------
     potential : Potential
     atoms : ase.Atoms
-        Gives species and periodic directions; its positions are not used. ``initial_charges`` where a dipole is wanted.
+        Gives species and periodic directions, and ``initial_charges`` where a dipole is wanted.
     extras : sequence of str
-        Sent along as JSON, in atomic units: ``"energies"`` (atoms,) of the atoms; ``"flux_tensors"`` (atoms, 3, 3), whose
-        products with the velocities sum to the potential part of the heat flux; ``"dipole"`` (3,), the sum of charges
-        times positions.
+        Sent along as JSON, in atomic units: ``"energies"`` of the atoms (atoms,); ``"flux_tensors"`` (atoms, 3, 3),
+        the W_i of the heat flux, see :mod:`matterscape.potentials.base`; ``"dipole"`` (3,), charges times positions.
     skin : float
         Of the neighbour lists, in Å.
 
@@ -126,7 +125,12 @@ class Driver:
         ValueError
             If the structure that arrives does not fit the one given, or the potential refuses it.
         """
-        receive = _Receiver(connection)
+        try:
+            self._serve(connection, _Receiver(connection))
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise ConnectionError("the server left without EXIT") from error
+
+    def _serve(self, connection: socket.socket, receive: "_Receiver") -> None:
         while True:
             message = receive.header()
             if message == "STATUS":
@@ -149,8 +153,7 @@ class Driver:
                 )
 
     def _set_batch(self, size: int) -> None:
-        self._structures_of_batch = Structures.from_ase([self._atoms] * size)
-        self._evaluator = Evaluator(self.potential, self._structures_of_batch, skin=self.skin)
+        self._evaluator = Evaluator(self.potential, Structures.from_ase([self._atoms] * size), skin=self.skin)
         self._batch = size
 
     def _initialise(self, receive: "_Receiver") -> None:
@@ -191,24 +194,24 @@ class Driver:
         self.n_evaluations += size
         energies = evaluator.energies.reshape(size, n_atoms)
         forces = evaluator.forces.reshape(size, n_atoms, 3)
-        pieces = evaluator.pieces.reshape(size, n_atoms, 3, 3)
+        tensors = evaluator.flux_tensors.reshape(size, n_atoms, 3, 3)
         parts = [
             energies.sum(axis=1) / Hartree,
             np.int32(n_atoms),
             forces * (Bohr / Hartree),
-            pieces.sum(axis=1) / Hartree,  # symmetric: the order of its axes does not matter
+            tensors.sum(axis=1) / Hartree,  # symmetric: the order of its axes does not matter
         ]
         sent = [np.ascontiguousarray(part).tobytes() for part in parts]
         for structure in range(size):
-            text = self._extras_text(energies[structure], pieces[structure], positions[structure]).encode()
+            text = self._extras_text(energies[structure], tensors[structure], positions[structure]).encode()
             sent += [np.int32(len(text)).tobytes(), text]
         return sent
 
-    def _extras_text(self, energies: np.ndarray, pieces: np.ndarray, positions: np.ndarray) -> str:
+    def _extras_text(self, energies: np.ndarray, tensors: np.ndarray, positions: np.ndarray) -> str:
         """JSON of the wanted extras; a single blank, which i-PI ignores, without any."""
         values = {
             "energies": lambda: energies / Hartree,
-            "flux_tensors": lambda: pieces / Hartree,
+            "flux_tensors": lambda: tensors / Hartree,
             "dipole": lambda: self._atoms.get_initial_charges() @ positions / Bohr,
         }
         return json.dumps({name: values[name]().tolist() for name in self.extras}) if self.extras else " "
