@@ -26,7 +26,7 @@ _STRAIN = 0.1  # strains are this much smaller, so that distant neighbours move 
 _STENCIL = ((-2, 1 / 12), (-1, -8 / 12), (1, 8 / 12), (2, -1 / 12))  # fourth order
 _DIRECTIONS = 4
 _CLUSTER_ATOMS = 12  # an open cluster has at least so many
-_SCAN_POINTS, _ZOOM_POINTS, _ZOOMS, _SUSPECTS = 240, 17, 4, 3
+_SCAN_POINTS, _ZOOM_POINTS, _ZOOMS, _SUSPECTS = 240, 17, 5, 3
 
 Factory = Callable[[Atoms], Potential]
 
