@@ -1,7 +1,7 @@
 """Any potential as an ASE calculator."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from ase import Atoms
@@ -47,7 +47,9 @@ class Calculator(AseCalculator):
         If the skin is negative; when calculating, if the potential refuses the structure or a position isn't finite.
     """
 
-    implemented_properties = ("energy", "free_energy", "energies", "forces", *_FROM_FLUX_TENSORS)
+    implemented_properties: ClassVar[list[str]] = [
+        "energy", "free_energy", "energies", "forces", *_FROM_FLUX_TENSORS
+    ]  # fmt: skip
 
     def __init__(self, potential: Potential, *, skin: float = 1.0):
         if not isinstance(potential, Potential):
@@ -130,7 +132,3 @@ class Calculator(AseCalculator):
         flux = energies @ velocities + np.einsum("nab,nb->a", tensors, velocities)
         self.results["heat_flux"] = flux
         return flux
-
-    def todict(self, skip_default: bool = True) -> dict[str, Any]:
-        """What describes the calculator in a file."""
-        return {"potential": str(self.potential), "skin": self.skin}
