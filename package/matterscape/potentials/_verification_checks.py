@@ -26,6 +26,7 @@ _STRAIN = 0.1  # strains are this much smaller, so that distant neighbours move 
 _STENCIL = ((-2, 1 / 12), (-1, -8 / 12), (1, 8 / 12), (2, -1 / 12))  # fourth order
 _DIRECTIONS = 4
 _CLUSTER_ATOMS = 12  # an open cluster has at least so many
+_USUAL_CUTOFF = 9.0  # Å
 _SCAN_POINTS, _ZOOM_POINTS, _ZOOMS, _SUSPECTS = 240, 17, 5, 3
 
 Factory = Callable[[Atoms], Potential]
@@ -366,9 +367,18 @@ def _smoothness(case: Case) -> float:
         direction = np.zeros_like(arms)
         direction[atom] = outwards / np.linalg.norm(outwards)
         values = partial(_along, case, Evaluator(case.potential, Structures.from_ase(case.atoms)), direction)
-        path = np.linspace(0.0, 1.2 * getattr(case.potential, "cutoff", 12.0), _SCAN_POINTS)
+        path = np.linspace(0.0, 1.2 * _cutoff(case.potential), _SCAN_POINTS)
         jumps += [_zoom(values, *interval) for interval in _suspects(path, values(path))]
     return max(jumps)
+
+
+def _cutoff(potential: Potential) -> float:
+    """Largest cutoff among the terms, in Å; one that is usual where there is none."""
+    if isinstance(potential, Sum):
+        return max(map(_cutoff, potential.terms))
+    if isinstance(potential, Scaled):
+        return _cutoff(potential.potential)
+    return getattr(potential, "cutoff", None) or _USUAL_CUTOFF
 
 
 def _along(case: Case, evaluator: Evaluator, direction: np.ndarray, distances: np.ndarray) -> np.ndarray:
@@ -400,10 +410,11 @@ def _zoom(values: Callable[[np.ndarray], np.ndarray], start: float, stop: float)
     """Largest step between neighbouring points, after closing in on it several times."""
     for _ in range(_ZOOMS):
         points = np.linspace(start, stop, _ZOOM_POINTS)
-        steps = np.abs(np.diff(values(points), axis=0)).max(axis=1)
+        along = values(points)
+        steps = np.abs(np.diff(along, axis=0)).max(axis=1)
         worst = int(steps.argmax())
         start, stop = points[worst], points[worst + 1]
-    return float(steps.max())
+    return float(steps.max() / max(1.0, np.abs(along).max()))  # bonds have no end
 
 
 CHECKS: dict[str, tuple[Callable[[Case], float], float, str]] = {
