@@ -11,7 +11,9 @@ from ase.build import bulk
 
 from matterscape.benchmarks.lammps_peer import ANGSTROM_PER_PS, lammps_system, potential_file
 from matterscape.dynamics import NoseHooverChain, Simulation, VelocityVerlet
-from matterscape.potentials import LennardJones, Potential, StillingerWeber
+from matterscape.potentials import Potential
+from matterscape.potentials.lennard_jones import LennardJones
+from matterscape.potentials.stillinger_weber import StillingerWeber
 
 pytestmark = pytest.mark.peers
 
