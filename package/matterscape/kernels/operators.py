@@ -29,6 +29,14 @@ _detach_inputs = False
 
 
 @contextlib.contextmanager
+def launch() -> Iterator[None]:
+    """Numba kernels called inside use the package's number of threads, and no other Python thread launches any."""
+    with _launch:
+        numba.set_num_threads(get_threads())  # a setting of the calling thread
+        yield
+
+
+@contextlib.contextmanager
 def parameters_only() -> Iterator[None]:
     """Gradients taken inside are differentiable in the incoming gradient only.
 
@@ -106,8 +114,7 @@ class Operator:
     def _on_cpu(self, *arguments: Any) -> Any:
         converted = [np.ascontiguousarray(a.detach().numpy()) if isinstance(a, torch.Tensor) else a for a in arguments]
         key = tuple((a.dtype.char, a.ndim) if isinstance(a, np.ndarray) else type(a) for a in converted)
-        with _launch:
-            numba.set_num_threads(get_threads())  # a setting of the calling thread
+        with launch():
             with _compile_notice(self.name) if key not in self._compiled else contextlib.nullcontext():
                 result = self._body(*converted)
             self._compiled.add(key)

@@ -1,7 +1,8 @@
 """A batch of atomic structures as flat tensors."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from matterscape.structures import validation
-from matterscape.structures.neighbours import Pairs, PairTopology, find_pairs, pair_vectors
+from matterscape.structures.neighbours import Pairs, find_pairs, pair_vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class Structures:
     strain: torch.Tensor | None = None
     _leaf_positions: torch.Tensor | None = field(default=None, repr=False)
     _frames: tuple[Atoms, ...] | None = field(default=None, repr=False)
-    _topologies: dict[float, PairTopology] = field(default_factory=dict, repr=False)
+    _topologies: dict[Hashable, Any] = field(default_factory=dict, repr=False)
     _validated: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -197,7 +198,7 @@ class Structures:
             pbc=self.pbc.to(device),
             strain=None,
             _leaf_positions=None,
-            _topologies={cutoff: t.to(device) for cutoff, t in self._topologies.items()},
+            _topologies={key: t.to(device) for key, t in self._topologies.items()},
             _validated=dtype in (torch.float32, torch.float64),
         )
 

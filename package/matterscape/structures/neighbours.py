@@ -74,9 +74,8 @@ def find_pairs(structures: "Structures", cutoff: float) -> PairTopology:
     ValueError
         See :meth:`Structures.pairs`.
     """
-    if isinstance(cutoff, bool) or not isinstance(cutoff, Real) or not math.isfinite(cutoff) or cutoff <= 0:
-        raise ValueError(f"cutoff is {cutoff!r}; accepted is a positive, finite number of Å")
-    _check_memory(structures, cutoff)
+    check_cutoff(cutoff)
+    check_pair_memory(structures, cutoff)
     positions = structures.positions.detach().cpu().double().numpy()
     pbc = structures.pbc.cpu().numpy()
     cells = completed_cells(structures.cells.detach(), structures.pbc).cpu().double().numpy()
@@ -102,7 +101,13 @@ def find_pairs(structures: "Structures", cutoff: float) -> PairTopology:
     return topology.to(structures.positions.device)
 
 
-def _check_memory(structures: "Structures", cutoff: float) -> None:
+def check_cutoff(cutoff: float) -> None:
+    """Refuse what is no positive, finite number."""
+    if isinstance(cutoff, bool) or not isinstance(cutoff, Real) or not math.isfinite(cutoff) or cutoff <= 0:
+        raise ValueError(f"cutoff is {cutoff!r}; accepted is a positive, finite number of Å")
+
+
+def check_pair_memory(structures: "Structures", cutoff: float) -> None:
     """Refuse a cutoff whose pairs cannot fit, before the search allocates them."""
     counts = structures.atoms_per_structure.double()
     cells = completed_cells(structures.cells.detach(), structures.pbc).double()
