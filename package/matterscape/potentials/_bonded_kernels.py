@@ -164,19 +164,6 @@ def extend(positions, cells, structure_index, owners, shifts, extended):
 
 
 @numba.njit(nogil=True, cache=True)
-def fold(owners, energies, gradient, pieces, with_pieces, atom_energies, forces, atom_pieces):
-    """Add what the extended atoms received to the atoms that they are images of; forces are minus the gradient."""
-    for e in range(len(owners)):
-        i = owners[e]
-        atom_energies[i] += energies[e]
-        for x in range(3):
-            forces[i, x] -= gradient[e, x]
-            if with_pieces:
-                for y in range(3):
-                    atom_pieces[i, x, y] += pieces[e, x, y]
-
-
-@numba.njit(nogil=True, cache=True)
 def second_derivatives(positions, pairs, pair_rows, pair_parameters, angles, angle_rows, angle_parameters, blocks):
     """Second derivatives of every term between its atoms by complex steps.
 

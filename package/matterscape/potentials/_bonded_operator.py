@@ -24,8 +24,8 @@ def _reference(
     ----------
     positions : tensor (M, 3)
         Extended atoms, in Å.
-    weights : tensor (M,)
-        Weight of each energy in the sum that is differentiated.
+    weights : tensor (M,) or (0,)
+        Weight of each energy in the sum that is differentiated; an empty tensor stands for ones.
     pairs (K, 2), pair_rows (K,), angles (A, 3), angle_rows (A,) : int64 tensors
         See :class:`~matterscape.potentials.topology.Topology`.
     pair_parameters (R, 9), angle_parameters (Q, 2) : tensors
@@ -38,6 +38,8 @@ def _reference(
     energies (M,), gradient (M, 3), pieces (M, 3, 3) : tensors
         U_i; d(sum_i w_i U_i)/dx_j; W_j^ab = -sum_i w_i (x_j - x_i)^a dU_i/dx_j^b.
     """
+    if len(weights) == 0:
+        weights = positions.new_ones(len(positions))
     energies = positions.new_zeros(len(positions))
     gradient, pieces = torch.zeros_like(positions), positions.new_zeros(len(positions), 3, 3)
     first, second = pairs.unbind(1)
@@ -122,24 +124,26 @@ def check_term(term: int, pairs: np.ndarray, angles: np.ndarray, owners: np.ndar
 
 
 def _derivative(inputs, gradients):
-    positions, weights, *terms = inputs
     on_energies, on_gradient, on_pieces = gradients
-    parameters = [terms[2], terms[5]]
-    if not (on_gradient.any() or on_pieces.any() or any(p.requires_grad for p in parameters)):
-        return (bonded(positions, on_energies, *terms)[1], *[None] * 8)
+    results: list[torch.Tensor | None] = [None] * len(inputs)
+    fitted = inputs[4].requires_grad or inputs[7].requires_grad
+    if on_energies is not None and not fitted:
+        results[0] = bonded(inputs[0], on_energies.contiguous(), *inputs[2:])[1]
+        gradients = (None, on_gradient, on_pieces)
+    if not any(gradient is not None for gradient in gradients):
+        return results
+    further = torch.is_grad_enabled()
     # second derivatives, and those in the parameters, by torch through the reference
-    wanted = {k: t for k, t in enumerate(inputs) if isinstance(t, torch.Tensor) and t.requires_grad}
     with torch.enable_grad():
-        outputs = _reference(*inputs)
-    found = torch.autograd.grad(
-        outputs,
-        list(wanted.values()),
-        grad_outputs=gradients,
-        create_graph=torch.is_grad_enabled(),
-        materialize_grads=True,
-    )
-    results = dict(zip(wanted, found))
-    return tuple(results.get(k) for k in range(len(inputs)))
+        # views: the gradients may depend on the same tensors, and that path is not this operator's
+        leaves = {k: inputs[k].view_as(inputs[k]) for k in (0, 1, 4, 7) if inputs[k].requires_grad}
+        outputs = _reference(*(leaves.get(k, value) for k, value in enumerate(inputs)))
+        product = sum((out * grad).sum() for out, grad in zip(outputs, gradients) if grad is not None)
+        parts = torch.autograd.grad(product, list(leaves.values()), create_graph=further, allow_unused=True)
+    for k, part in zip(leaves, parts):
+        if part is not None:
+            results[k] = part if results[k] is None else results[k] + part
+    return results
 
 
 bonded = Operator(
@@ -152,4 +156,5 @@ bonded = Operator(
         positions.new_empty(positions.shape[0], 3, 3),
     ),
     derivative=_derivative,
+    fill_missing=False,
 )

@@ -1,0 +1,47 @@
+"""Rigid-ion force field of lithium thiophosphate Li3PS4 and the cells of its gamma and beta phases."""
+
+from ase import Atoms
+from ase.spacegroup import crystal
+
+from matterscape.potentials.bonded import AngleTerm, Bonded, PairTerm
+from matterscape.potentials.constants import COULOMB
+from matterscape.potentials.topology import Topology, find_molecules
+from matterscape.structures import Structures
+
+CHARGES = {"Li": 0.6, "P": -0.0074, "S": -0.44815}
+# A in eV, rho in Å, C in eV Å^6
+BUCKINGHAM = {("Li", "S"): (62483.0, 0.17458, 0.0), ("S", "S"): (1506.1, 0.35313, 150.0), ("Li", "P"): (4692.9, 0.26199, 0.0)}
+BUCKINGHAM_CUTOFF = 8.0
+BOND = PairTerm(length=2.0843, quadratic=6.8419, cubic=-9.4817, quartic=7.6650)
+ANGLE = AngleTerm(stiffness=2.91615, angle_deg=108.07)
+LONGEST_BOND = 2.9  # Å
+
+def gamma() -> Atoms:
+    return crystal(
+        ["Li", "Li", "P", "S", "S", "S"],
+        [
+            (0.2552, 0.6834, 0.5422),
+            (0, 0.1458, 0.5328),
+            (0, 0.8159, 0.0318),
+            (0.2277, 0.6676, 0.9265),
+            (0, 0.8207, 0.3607),
+            (0, 0.1098, 0.9183),
+        ],
+        spacegroup=31,
+        cellpar=[7.4166, 6.5620, 6.2302, 90, 90, 90],
+    )
+
+def beta() -> Atoms:
+    return crystal(
+        ["Li", "Li", "P", "S", "S", "S"],
+        [
+            (0.6653, 0.0282, 0.8982),
+            (0, 0, 0),
+            (0.9186, 0.25, 0.6678),
+            (0.9203, 0.25, 0.3383),
+            (0.0681, 0.25, 0.7841),
+            (0.8430, 0.0358, 0.7769),
+        ],
+        spacegroup=62,
+        cellpar=[12.8213, 7.8191, 6.2524, 90, 90, 90],
+    )
