@@ -19,6 +19,7 @@ _SUBPACKAGES = (
     "kernels",
     "maps",
     "models",
+    "potentials",
     "structures",
     "uq",
 )

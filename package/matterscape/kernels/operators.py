@@ -67,7 +67,9 @@ class Operator:
         Same arguments; returns empty tensors of the right shape and dtype (for tracing).
     derivative : callable, optional
         ``derivative(inputs, output_gradients)`` returns one gradient (or None) per input. ``inputs`` are the operator's
-        arguments, ``output_gradients`` a tuple with zeros in place of missing gradients.
+        arguments, ``output_gradients`` a tuple of tensors.
+    fill_missing : bool
+        Whether ``derivative`` gets zeros (default) or None for outputs that nothing depends on.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Operator:
         body: Callable[..., Any],
         fake: Callable[..., Any],
         derivative: Callable[[Sequence[Any], tuple[torch.Tensor, ...]], Sequence[Any]] | None = None,
+        fill_missing: bool = True,
     ):
         self.name = name
         self.reference = reference
@@ -91,7 +94,7 @@ class Operator:
             self._operator.register_kernel(device)(reference)
         self._operator.register_fake(fake)
         if derivative is not None:
-            self._operator.register_autograd(self._backward(derivative), setup_context=_keep_inputs)
+            self._operator.register_autograd(self._backward(derivative, fill_missing), setup_context=_keep_inputs)
         self.__doc__ = reference.__doc__
 
     def __call__(self, *arguments: Any) -> Any:
@@ -123,14 +126,14 @@ class Operator:
         return torch.from_numpy(result)
 
     @staticmethod
-    def _backward(derivative: Callable[..., Any]) -> Callable[..., Any]:
+    def _backward(derivative: Callable[..., Any], fill_missing: bool) -> Callable[..., Any]:
         def backward(ctx: Any, *gradients: torch.Tensor | None) -> Any:
             saved = iter(ctx.saved_tensors)
             inputs = [next(saved) if is_tensor else value for is_tensor, value in ctx.arguments]
             if _detach_inputs:
                 inputs = [a.detach() if isinstance(a, torch.Tensor) else a for a in inputs]
             filled = tuple(
-                torch.zeros(shape, dtype=dtype, device=device) if gradient is None else gradient
+                torch.zeros(shape, dtype=dtype, device=device) if gradient is None and fill_missing else gradient
                 for gradient, (shape, dtype, device) in zip(gradients, ctx.outputs)
             )
             results = tuple(derivative(inputs, filled))
@@ -140,6 +143,7 @@ class Operator:
 
 
 def _keep_inputs(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.set_materialize_grads(False)
     ctx.arguments = [(True, None) if isinstance(a, torch.Tensor) else (False, a) for a in inputs]
     ctx.save_for_backward(*(a for a in inputs if isinstance(a, torch.Tensor)))
     outputs = output if isinstance(output, tuple) else (output,)

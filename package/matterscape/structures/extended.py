@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from matterscape.kernels import get_threads
+from matterscape.kernels import get_threads, launch
 from matterscape.structures import _cell_list
 from matterscape.structures.batch import Structures
 from matterscape.structures.neighbours import COINCIDENT, check_cutoff, check_pair_memory
@@ -144,10 +144,11 @@ def _one_structure(positions, cell, pbc, cutoff, half, place):
     sorted_points = points[order]
     while True:
         buffers = np.empty((n_chunks, capacity), np.int32)
-        _cell_list.search(
-            n_atoms, points, sorted_points, order, owners, shifts, bins, n_bins, reaches, starts, float(cutoff), half,
-            counts, buffers, used, closest, closest_pair,
-        )  # fmt: skip
+        with launch():
+            _cell_list.search(
+                n_atoms, points, sorted_points, order, owners, shifts, bins, n_bins, reaches, starts, float(cutoff),
+                half, counts, buffers, used, closest, closest_pair,
+            )  # fmt: skip
         if used.max() <= capacity:
             break
         capacity = int(used.max())
