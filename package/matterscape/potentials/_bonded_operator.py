@@ -79,9 +79,7 @@ def _reference(
     return energies, gradient, pieces
 
 
-def _body(
-    positions, weights, pairs, pair_rows, pair_parameters, angles, angle_rows, angle_parameters, thirds
-):
+def _body(positions, weights, pairs, pair_rows, pair_parameters, angles, angle_rows, angle_parameters, thirds):
     n_extended = len(positions)
     energies = np.zeros(n_extended, positions.dtype)
     gradient = np.zeros((n_extended, 3), positions.dtype)

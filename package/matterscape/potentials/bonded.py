@@ -10,6 +10,7 @@ import torch
 from matterscape.potentials import _bonded_kernels as kernels
 from matterscape.potentials._bonded_operator import bonded, check_term
 from matterscape.potentials.base import Bound, Evaluation, Potential
+from matterscape.potentials.force_constants import ForceConstants
 from matterscape.potentials.local import fold
 from matterscape.potentials.topology import Topology
 from matterscape.structures import NeighbourLists, Structures
@@ -141,7 +142,9 @@ class Bonded(Potential):
             ("angle_rows", found.angle_rows, self.angle_parameters),
         ):
             if len(rows) and not 0 <= rows.min() <= rows.max() < len(table):
-                raise ValueError(f"{name} run from {rows.min()} to {rows.max()}; there are {len(table)} rows of parameters")
+                raise ValueError(
+                    f"{name} run from {rows.min()} to {rows.max()}; there are {len(table)} rows of parameters"
+                )
         return found
 
     def check(self, structures: Structures) -> None:
@@ -174,6 +177,28 @@ class Bonded(Potential):
 
     def bind(self, structures: Structures, lists: NeighbourLists) -> Bound:
         return _BoundBonded(self, structures)
+
+    def hessian(self, structures: Structures) -> ForceConstants:
+        """Second derivatives of the energy, exact to rounding (complex steps).
+
+        Source: J. N. Lyness and C. B. Moler, SIAM J. Numer. Anal. 4, 202 (1967).
+        """
+        topology = self.topology(structures)
+        positions = topology.extend(
+            structures.positions.detach(), structures.cells.detach(), structures.structure_index
+        )
+        terms = (topology.pairs, topology.pair_rows, topology.angles, topology.angle_rows)
+        tables = [table.detach().cpu().numpy() for table in (self.pair_parameters, self.angle_parameters)]
+        blocks = np.empty((4 * len(topology.pairs) + 9 * len(topology.angles), 3, 3))
+        kernels.second_derivatives(
+            positions.cpu().double().numpy(), *terms[:2], tables[0], *terms[2:], tables[1], blocks
+        )
+        first = np.concatenate([np.repeat(atoms, atoms.shape[1], axis=1).ravel() for atoms in terms[::2]])
+        second = np.concatenate([np.tile(atoms, (1, atoms.shape[1])).ravel() for atoms in terms[::2]])
+        owners, shifts = topology.owners, topology.shifts
+        return ForceConstants.from_terms(
+            owners[first], owners[second], shifts[second] - shifts[first], blocks, structures
+        )
 
 
 class _BoundBonded(Bound):
@@ -213,4 +238,6 @@ class _BoundBonded(Bound):
             used,
         )
         check_term(term, topology.pairs, topology.angles, topology.owners)
-        fold(topology.owners, self._energies, self._gradient, used, energies, forces, used if pieces is None else pieces)
+        fold(
+            topology.owners, self._energies, self._gradient, used, energies, forces, used if pieces is None else pieces
+        )

@@ -10,11 +10,16 @@ from matterscape.structures import Structures
 
 CHARGES = {"Li": 0.6, "P": -0.0074, "S": -0.44815}
 # A in eV, rho in Å, C in eV Å^6
-BUCKINGHAM = {("Li", "S"): (62483.0, 0.17458, 0.0), ("S", "S"): (1506.1, 0.35313, 150.0), ("Li", "P"): (4692.9, 0.26199, 0.0)}
+BUCKINGHAM = {
+    ("Li", "S"): (62483.0, 0.17458, 0.0),
+    ("S", "S"): (1506.1, 0.35313, 150.0),
+    ("Li", "P"): (4692.9, 0.26199, 0.0),
+}
 BUCKINGHAM_CUTOFF = 8.0
 BOND = PairTerm(length=2.0843, quadratic=6.8419, cubic=-9.4817, quartic=7.6650)
 ANGLE = AngleTerm(stiffness=2.91615, angle_deg=108.07)
 LONGEST_BOND = 2.9  # Å
+
 
 def gamma() -> Atoms:
     return crystal(
@@ -30,6 +35,7 @@ def gamma() -> Atoms:
         spacegroup=31,
         cellpar=[7.4166, 6.5620, 6.2302, 90, 90, 90],
     )
+
 
 def beta() -> Atoms:
     return crystal(

@@ -77,15 +77,15 @@ class Topology:
             _checked_terms("angles", 3, n_atoms, angles, angle_shifts, angle_rows),
         ]
         used = np.concatenate([np.column_stack([atoms.ravel(), shifts.reshape(-1, 3)]) for atoms, shifts, _ in terms])
-        images = np.unique(used[(used[:, 1:] != 0).any(axis=1)], axis=0)
-        extended = np.concatenate([np.column_stack([np.arange(n_atoms), np.zeros((n_atoms, 3), np.int64)]), images])
-        index = {tuple(row): k for k, row in enumerate(extended.tolist())}
-        numbers = np.array([index[tuple(row)] for row in used.tolist()], np.int64)
+        away = (used[:, 1:] != 0).any(axis=1)
+        images, order = np.unique(used[away], axis=0, return_inverse=True)
+        numbers = used[:, 0].copy()
+        numbers[away] = n_atoms + order.ravel()
         n_first = terms[0][0].size
         return cls(
             n_atoms=n_atoms,
-            owners=np.ascontiguousarray(extended[:, 0]),
-            shifts=np.ascontiguousarray(extended[:, 1:]),
+            owners=np.concatenate([np.arange(n_atoms), images[:, 0]]),
+            shifts=np.concatenate([np.zeros((n_atoms, 3), np.int64), images[:, 1:]]),
             pairs=numbers[:n_first].reshape(-1, 2),
             pair_rows=terms[0][2],
             angles=numbers[n_first:].reshape(-1, 3),
@@ -149,7 +149,9 @@ class Molecules:
         """Ligands of each molecule."""
         return self.ligands.shape[1]
 
-    def topology(self, *, bond_row: int | None, ligand_row: int | None = None, angle_row: int | None = None) -> Topology:
+    def topology(
+        self, *, bond_row: int | None, ligand_row: int | None = None, angle_row: int | None = None
+    ) -> Topology:
         """Topology with all centre-ligand pairs, ligand-ligand pairs and ligand-centre-ligand angles.
 
         Parameters
@@ -201,7 +203,9 @@ def find_molecules(structures: Structures, centre: str, ligand: str, n_ligands: 
         Naming structure and atom, where a ligand is farther than ``max_distance`` from every centre or a centre has
         another number of ligands.
     """
-    first, second, shifts, lengths = _close_pairs(structures, atomic_numbers[centre], atomic_numbers[ligand], max_distance)
+    first, second, shifts, lengths = _close_pairs(
+        structures, atomic_numbers[centre], atomic_numbers[ligand], max_distance
+    )
     species = structures.species.cpu().numpy()
     order = np.lexsort((lengths, second))
     first, second, shifts = first[order], second[order], shifts[order]

@@ -29,4 +29,3 @@ BOND = PairTerm(
 )
 ANGLE = AngleTerm(stiffness=0.07 * units.Hartree, angle_deg=107.4)
 LONGEST_BOND = 1.6  # Å
-

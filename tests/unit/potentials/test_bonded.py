@@ -137,9 +137,7 @@ def test_numba_and_torch_agree_and_so_do_their_derivatives(sharing):
     field = methane_field(sharing)
     pair_parameters = field.pair_parameters.clone().requires_grad_()
     angle_parameters = field.angle_parameters.clone().requires_grad_()
-    lists = [
-        torch.from_numpy(a) for a in (topology.pairs, topology.pair_rows, topology.angles, topology.angle_rows)
-    ]
+    lists = [torch.from_numpy(a) for a in (topology.pairs, topology.pair_rows, topology.angles, topology.angle_rows)]
 
     def call(x, w, pair, angle):
         return bonded(x, w, *lists[:2], pair, *lists[2:], angle, sharing == "thirds")
@@ -259,7 +257,9 @@ def test_forces_and_torques_balance():
 
 def test_topology_from_lists():
     atoms = bulk("Ar", a=5.0, cubic=True)
-    springs = Topology.build(4, pairs=np.array([[0, 1], [1, 0]]), pair_shifts=np.array([[[0] * 3] * 2, [[0] * 3, [0, 1, 1]]]))
+    springs = Topology.build(
+        4, pairs=np.array([[0, 1], [1, 0]]), pair_shifts=np.array([[[0] * 3] * 2, [[0] * 3, [0, 1, 1]]])
+    )
     assert springs.owners.tolist() == [0, 1, 2, 3, 0]
     assert springs.shifts[4].tolist() == [0, 1, 1]
     assert springs.pairs.tolist() == [[0, 1], [1, 4]]
@@ -293,7 +293,10 @@ def test_molecules_that_are_not_whole():
         ({"pairs": np.array([[1, 1]])}, r"pairs\[0\] is \[1, 1\]; its atoms must be different"),
         ({"pairs": np.array([[0.0, 1.0]])}, "pairs is float64"),
         ({"angles": np.array([[0, 1]])}, r"angles is int64 of shape \(1, 2\); accepted are integers of shape \(1, 3\)"),
-        ({"pairs": np.array([[0, 1]]), "pair_shifts": np.zeros((1, 3), int)}, r"pair_shifts is int64 of shape \(1, 3\)"),
+        (
+            {"pairs": np.array([[0, 1]]), "pair_shifts": np.zeros((1, 3), int)},
+            r"pair_shifts is int64 of shape \(1, 3\)",
+        ),
     ],
 )
 def test_bad_topologies(arguments, message):
@@ -324,3 +327,24 @@ def test_bad_input():
     pair = Evaluator(Bonded(Topology.build(3, pairs=np.array([[0, 1]])), PAIRS), Structures.from_ase(straight))
     with pytest.raises(ValueError, match=r"bonded atoms \[0, 1\] coincide"):
         pair(np.array([[0.0, 0, 0], [0, 0, 0], [2, 0, 0]]), np.zeros((1, 3, 3)))
+
+
+def test_force_constants():
+    structures = Structures.from_ase([rattled_methane(), across_the_boundary()])
+    field = methane_field()
+    found = field.hessian(structures)
+    h = 1e-5
+    numerical = np.empty((45, 45))
+    for row in range(45):
+        forces = []
+        for step in (-h, h):
+            moved = structures.positions.clone()
+            moved.view(-1)[row] += step
+            now = Structures(moved, structures.species, structures.structure_index, structures.cells, structures.pbc)
+            forces.append(field(now).forces.numpy().ravel())
+        numerical[row] = (forces[0] - forces[1]) / (2 * h)
+    np.testing.assert_allclose(found.dense(), numerical, atol=1e-6)
+    assert found.asymmetry() < 1e-12
+    assert found.acoustic_residual() < 1e-12
+    lengths = np.linalg.norm(found.vectors, axis=1)
+    assert lengths.max() < 2.2  # images of the bonded partners, not the partners' other images
