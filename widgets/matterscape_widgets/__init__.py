@@ -5,6 +5,7 @@ Every widget takes plain numpy arrays and ASE frames and works in any notebook.
 
 from .check import Check, CheckResult, Checks, Invariance, Limit
 from .curve import Curve, Series
+from .live_atoms import LiveAtoms
 from .live_map import LiveMap
 from .run import Run
 from .structure_pane import StructurePane, link
@@ -18,6 +19,7 @@ __all__ = [
     "Explorer",
     "Invariance",
     "Limit",
+    "LiveAtoms",
     "LiveMap",
     "Readout",
     "Run",

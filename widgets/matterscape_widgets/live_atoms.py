@@ -1,0 +1,173 @@
+"""LiveAtoms: atoms that move, many times a second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import traitlets
+from ase import Atoms
+from ase.data import chemical_symbols, covalent_radii
+from ase.data.colors import jmol_colors
+from ase.geometry import wrap_positions
+
+from .canvas import CanvasWidget, column, front_end, pack
+
+UNCHANGED = object()
+
+
+class LiveAtoms(CanvasWidget):
+    """Atoms as shaded spheres in their cell, redrawn while a simulation runs.
+
+    Drag to turn, scroll to zoom (after a click), click an atom to mark it; the arrow keys turn, plus and minus zoom, 0
+    shows everything. chemiscope draws more, but reads its structures only once; this view takes new positions at the
+    rate of a slider.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        What is shown first; its species and number of atoms stay.
+    colour : array_like, shape (n_atoms,), optional
+        Numbers for a colour bar; without it the atoms have their elements' colours. nan is drawn in grey.
+    colour_range : (low, high), optional
+        Ends of the colour bar; by default those of the numbers. Fix it to compare one moment with the next.
+    colour_label : str
+        Name and unit of the colour bar.
+    wrap : bool
+        Show each atom inside the cell, wherever its unwrapped position is.
+    height : int
+        Height in CSS pixels.
+
+    Attributes
+    ----------
+    active : int or None
+        The atom last clicked; assign to mark another.
+    error : str
+        A sentence shown above the atoms; set by an `update` that fails, cleared by one that succeeds.
+
+    Raises
+    ------
+    TypeError
+        If `atoms` is no ase.Atoms.
+    ValueError
+        If there are no atoms, or a number is missing or infinite where it must not be.
+    """
+
+    _esm = front_end("live_atoms")
+
+    active = traitlets.Int(None, allow_none=True).tag(sync=True)
+    colour_label = traitlets.Unicode("").tag(sync=True)
+
+    _positions = traitlets.Bytes().tag(sync=True)
+    _radii = traitlets.Bytes().tag(sync=True)
+    _colour = traitlets.Bytes().tag(sync=True)
+    _frame = traitlets.List([0, 1]).tag(sync=True)
+    _range = traitlets.List(None, allow_none=True).tag(sync=True)
+    _cell = traitlets.List().tag(sync=True)
+    _symbols = traitlets.List().tag(sync=True)
+    _elements = traitlets.List().tag(sync=True)
+
+    def __init__(
+        self,
+        atoms: Atoms,
+        colour: Sequence[float] | np.ndarray | None = None,
+        *,
+        colour_range: tuple[float, float] | None = None,
+        colour_label: str = "",
+        wrap: bool = True,
+        height: int = 380,
+    ):
+        if not isinstance(atoms, Atoms):
+            raise TypeError(f"atoms is a {type(atoms).__name__}; accepted is ase.Atoms.")
+        if len(atoms) == 0:
+            raise ValueError("atoms holds no atoms; LiveAtoms needs at least one.")
+        self._n = len(atoms)
+        self._pbc = atoms.pbc.copy()
+        self._wrap = bool(wrap)
+        super().__init__(height=height)
+        self._symbols = [chemical_symbols[number] for number in atoms.numbers]
+        self._radii = (0.75 * covalent_radii[atoms.numbers]).astype("<f4").tobytes()
+        self._elements = [[round(255 * float(c)) for c in jmol_colors[number]] for number in atoms.numbers]
+        self.update(atoms.positions, atoms.cell[:], colour, colour_range, colour_label=colour_label)
+
+    @property
+    def n_atoms(self) -> int:
+        """The number of atoms."""
+        return self._n
+
+    def update(
+        self, positions=UNCHANGED, cell=UNCHANGED, colour=UNCHANGED, colour_range=UNCHANGED, **texts: str
+    ) -> None:
+        """Change some or all of what is shown in one message.
+
+        Parameters
+        ----------
+        positions : array_like, shape (n_atoms, 3), optional
+            In Å, wrapped or not.
+        cell : array_like, shape (3, 3), optional
+            Cell vectors as rows in Å; zeros where there is none.
+        colour, colour_range : as for the constructor
+            What is left out stays; None removes it.
+        **texts : str
+            A new `colour_label`.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit or positions are not finite; the view then keeps its old data and shows the sentence.
+        TypeError
+            If a keyword is none of the above.
+        """
+        unknown = set(texts) - {"colour_label"}
+        if unknown:
+            raise TypeError(f"update got {sorted(unknown)[0]!r}, which is neither data nor a label of LiveAtoms.")
+        try:
+            traits = self._checked(positions, cell, colour, colour_range)
+        except ValueError as error:
+            self.error = str(error)
+            raise
+        with self.hold_sync():
+            for name, value in traits.items():
+                self.set_trait(name, value)
+            self.error = ""
+            for name, text in texts.items():
+                setattr(self, name, text)
+
+    def _checked(self, positions, cell, colour, colour_range) -> dict:
+        """Validate new data before any of it is sent: the traits."""
+        traits = {}
+        if cell is not UNCHANGED:
+            traits["_cell"] = _table("cell", cell, 3).tolist()
+        if positions is not UNCHANGED:
+            points = _table("positions", positions, self._n)
+            if self._wrap:
+                points = wrap_positions(points, traits.get("_cell", self._cell), self._pbc, eps=0)
+            traits["_positions"] = points.astype("<f4").tobytes()
+        if colour is not UNCHANGED:
+            values = np.zeros(0) if colour is None else column("colour", colour, self._n)
+            traits["_colour"], traits["_frame"] = pack(values)
+        if colour_range is not UNCHANGED:
+            if colour_range is not None:
+                low, high = (float(end) for end in colour_range)
+                if not (np.isfinite([low, high]).all() and low < high):
+                    raise ValueError(f"colour_range is ({low}, {high}), but must be finite, the lower first.")
+                colour_range = [low, high]
+            traits["_range"] = colour_range
+        return traits
+
+    @traitlets.validate("active")
+    def _check_active(self, proposal) -> int | None:
+        value = proposal["value"]
+        if value is not None and not 0 <= value < self._n:
+            raise ValueError(f"active is {value}, but the atoms are 0 to {self._n - 1}.")
+        return value
+
+
+def _table(name: str, values: Sequence, rows: int) -> np.ndarray:
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape != (rows, 3):
+        raise ValueError(f"{name} has shape {array.shape}, but ({rows}, 3) is needed.")
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        raise ValueError(f"{name}[{bad[0][0]}] is {array[bad[0][0]].tolist()}, but must be finite.")
+    return array
