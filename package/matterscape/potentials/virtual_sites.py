@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from matterscape.potentials.base import Bound, Evaluation, Potential
+from matterscape.potentials.force_constants import ForceConstants
 from matterscape.potentials.topology import Molecules
 from matterscape.structures import NeighbourLists, Structures, VerletList
 
@@ -132,6 +133,30 @@ class OnSites(Potential):
         structure_index = structures.structure_index.cpu().numpy()[molecules.centres]
         sites = self._displaced(structures, molecules)[0]
         return _BoundOnSites(site_map, structure_index, self._potential(molecules), sites, lists)
+
+    def hessian(self, structures: Structures) -> ForceConstants:
+        """Second derivatives in the atoms: those in the sites, shared by the weights of both ends."""
+        molecules = self._molecules(structures)
+        of_sites = self._potential(molecules).hessian(self._displaced(structures, molecules)[0])
+        width = 1 + molecules.n_ligands
+        members = np.repeat(np.arange(structures.n_atoms)[:, None], width, axis=1)  # atoms that hold a site
+        weights = np.zeros((structures.n_atoms, width))
+        weights[:, 0] = 1.0
+        shifts = np.zeros((structures.n_atoms, width, 3), np.int64)
+        members[molecules.centres, 1:], shifts[molecules.centres, 1:] = molecules.ligands, molecules.shifts
+        weights[molecules.centres] = (1 - self.centre_weight) / molecules.n_ligands
+        weights[molecules.centres, 0] = self.centre_weight
+        first, second = of_sites.first, of_sites.second
+        products = weights[first][:, :, None] * weights[second][:, None, :]
+        pair, a, b = np.nonzero(products)
+        first, second = first[pair], second[pair]
+        return ForceConstants.from_terms(
+            members[first, a],
+            members[second, b],
+            of_sites.shifts[pair] + shifts[second, b] - shifts[first, a],
+            products[pair, a, b][:, None, None] * of_sites.blocks[pair],
+            structures,
+        )
 
 
 class _SiteList(VerletList):
