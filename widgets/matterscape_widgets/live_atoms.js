@@ -12,7 +12,7 @@ function render({ model, el }) {
   const stage = new Stage(root, { draw, sketch });
 
   let count, positions, radii, colour, range, corners, centre, reach, order, projected, box, key;
-  let turn = START.map((row) => [...row]), zoom = 1, drag = null, outdated = true;
+  let turn = START.map((row) => [...row]), zoom = 1.15, drag = null, outdated = true;
   const sprites = new Map();
 
   // ---- data ----
@@ -99,7 +99,14 @@ function render({ model, el }) {
     const shades = model.get("_elements") && Array.from({ length: count }, (_, i) => sprite(shadeOf(i)));
     for (let k = 0; k < count; k++) {
       const i = order[k], [px, py, depth] = projected[i], r = scale * radii[i];
-      ctx.globalAlpha = 0.62 + 0.38 * Math.min(1, Math.max(0, 0.5 + depth / (1.4 * reach))); // far atoms fade
+      // far atoms fade into the paper, but hide what is behind them
+      const alpha = Math.min(1, Math.max(0.55, 0.85 + (0.3 * depth) / reach));
+      if (alpha < 1) {
+        ctx.globalAlpha = 1;
+        ctx.fillStyle = theme.paper;
+        ctx.beginPath(); ctx.arc(px, py, 0.96 * r, 0, 2 * Math.PI); ctx.fill();
+      }
+      ctx.globalAlpha = alpha;
       ctx.drawImage(shades[i], px - r, py - r, 2 * r, 2 * r);
     }
     ctx.globalAlpha = 0.7;
@@ -139,7 +146,7 @@ function render({ model, el }) {
   }
 
   function magnify(factor) { zoom = Math.max(0.3, Math.min(12, zoom * factor)); stage.hideTip(); stage.refresh(); }
-  function reset() { turn = START.map((row) => [...row]); zoom = 1; stage.hideTip(); stage.refresh(); }
+  function reset() { turn = START.map((row) => [...row]); zoom = 1.15; stage.hideTip(); stage.refresh(); }
 
   function under([px, py]) {
     for (let k = count - 1; k >= 0; k--) {
