@@ -10,7 +10,9 @@ Force errors are 0.38 of 0.70 eV/Å; it expands too much when heated, so keep th
 often.
 """
 
-from collections.abc import Callable
+import math
+from dataclasses import replace
+from typing import Any
 
 import torch
 from ase import Atoms
@@ -19,6 +21,8 @@ from ase.spacegroup import crystal
 from matterscape.potentials.bonded import AngleTerm, Bonded, PairTerm
 from matterscape.potentials.composition import Sum
 from matterscape.potentials.constants import COULOMB
+from matterscape.potentials.coulomb import Coulomb
+from matterscape.potentials.short_range import Buckingham
 from matterscape.potentials.topology import Topology, find_molecules
 from matterscape.structures import Structures
 
@@ -27,8 +31,8 @@ CHARGES = {"Li": 0.6, "P": -0.0074, "S": -0.44815}
 #: A in eV, rho in Å, C in eV Å^6.
 BUCKINGHAM = {
     ("Li", "S"): (62483.0, 0.17458, 0.0),
-    ("S", "S"): (1506.1, 0.35313, 150.0),
     ("Li", "P"): (4692.9, 0.26199, 0.0),
+    ("S", "S"): (1506.1, 0.35313, 150.0),
 }
 BUCKINGHAM_CUTOFF = 8.0
 BOND = PairTerm(length=2.0843, quadratic=6.8419, cubic=-9.4817, quartic=7.6650)
@@ -79,3 +83,72 @@ def thiophosphates(structures: Structures) -> Topology:
         If a P has not four S, or an S no P within 2.9 Å: a reactive frame.
     """
     return find_molecules(structures, "P", "S", 4, LONGEST_BOND).topology(bond_row=0, ligand_row=1, angle_row=0)
+
+
+class LPSForceField(Sum):
+    """Force field LPS-RI of Li3PS4; see :mod:`matterscape.potentials.li3ps4` for its origin and limits.
+
+    Parameters
+    ----------
+    sharing : str
+        Whose the energy of an S-P-S angle is: the "centre"'s (P), or in "thirds" of the three.
+    **coulomb
+        Options of :class:`~matterscape.potentials.coulomb.Coulomb`, such as ``force_error`` in eV/Å.
+
+    Raises
+    ------
+    ValueError
+        At use, naming the atom: for other species, or where a P has not four S within 2.9 Å.
+
+    Notes
+    -----
+    Coulomb and Buckingham run over all pairs, and the bonded terms take out again what they add inside each PS4. The
+    bonds are those of the structures at hand; :meth:`bind` keeps them for a whole run.
+    """
+
+    def __init__(self, sharing: str = "centre", **coulomb: Any):
+        symbols = list(CHARGES)
+        pairs = [(a, b) for k, a in enumerate(symbols) for b in symbols[k:]]
+        table = {pair: BUCKINGHAM.get(pair) for pair in pairs}
+        super().__init__(
+            Coulomb(CHARGES, **coulomb),
+            Buckingham(table, BUCKINGHAM_CUTOFF, shift=True, charges=CHARGES),
+            Bonded(thiophosphates, [_excluding(BOND, "P", "S"), _excluding(PairTerm(), "S", "S")], [ANGLE], sharing),
+        )
+
+    def energy_terms(self, structures: Structures) -> dict[str, torch.Tensor]:
+        """Contributions to the energy.
+
+        Returns
+        -------
+        dict of str to tensor (n_structures,)
+            In eV: "coulomb" and "buckingham" without those inside PS4, "bonds" and "angles".
+        """
+        topology = thiophosphates(structures)
+        no_angle, no_pair = AngleTerm(0.0, ANGLE.angle_deg), PairTerm()
+        excluded = [_excluding(no_pair, "P", "S"), _excluding(no_pair, "S", "S")]
+        coulomb = [PairTerm(coulomb=term.coulomb) for term in excluded]
+        rows = {
+            "coulomb": (coulomb, no_angle),
+            "buckingham": ([replace(term, coulomb=0.0) for term in excluded], no_angle),
+            "bonds": ([BOND, no_pair], no_angle),
+            "angles": ([no_pair, no_pair], ANGLE),
+        }
+        terms = {name: Bonded(topology, pairs, [angle])(structures).energy for name, (pairs, angle) in rows.items()}
+        for name, potential in zip(("coulomb", "buckingham"), self.terms):
+            terms[name] = terms[name] + potential(structures).energy
+        return terms
+
+
+def _excluding(bond: PairTerm, a: str, b: str) -> PairTerm:
+    """The bond, less what Coulomb and Buckingham potentials add between two ions of these species."""
+    repulsion, decay, dispersion = BUCKINGHAM.get((a, b), (0.0, 1.0, 0.0))
+    shift = repulsion * math.exp(-BUCKINGHAM_CUTOFF / decay) - dispersion / BUCKINGHAM_CUTOFF**6
+    return replace(
+        bond,
+        coulomb=-COULOMB * CHARGES[a] * CHARGES[b],
+        repulsion=-repulsion,
+        decay=decay,
+        dispersion=-dispersion,
+        constant=-shift,
+    )
