@@ -21,7 +21,7 @@ from ase.spacegroup import crystal
 from matterscape.potentials.bonded import AngleTerm, Bonded, PairTerm
 from matterscape.potentials.composition import Sum
 from matterscape.potentials.constants import COULOMB
-from matterscape.potentials.coulomb import Coulomb
+from matterscape.potentials.coulomb import Ionic
 from matterscape.potentials.short_range import Buckingham
 from matterscape.potentials.topology import Topology, find_molecules
 from matterscape.structures import Structures
@@ -110,11 +110,9 @@ class LPSForceField(Sum):
         symbols = list(CHARGES)
         pairs = [(a, b) for k, a in enumerate(symbols) for b in symbols[k:]]
         table = {pair: BUCKINGHAM.get(pair) for pair in pairs}
-        super().__init__(
-            Coulomb(CHARGES, **coulomb),
-            Buckingham(table, BUCKINGHAM_CUTOFF, shift=True, charges=CHARGES),
-            Bonded(thiophosphates, [_excluding(BOND, "P", "S"), _excluding(PairTerm(), "S", "S")], [ANGLE], sharing),
-        )
+        self.ionic = Ionic(Buckingham(table, BUCKINGHAM_CUTOFF, shift=True, charges=CHARGES), **coulomb)
+        bonds = [_excluding(BOND, "P", "S"), _excluding(PairTerm(), "S", "S")]
+        super().__init__(self.ionic, Bonded(thiophosphates, bonds, [ANGLE], sharing))
 
     def energy_terms(self, structures: Structures) -> dict[str, torch.Tensor]:
         """Contributions to the energy.
@@ -135,8 +133,8 @@ class LPSForceField(Sum):
             "angles": ([no_pair, no_pair], ANGLE),
         }
         terms = {name: Bonded(topology, pairs, [angle])(structures).energy for name, (pairs, angle) in rows.items()}
-        for name, potential in zip(("coulomb", "buckingham"), self.terms):
-            terms[name] = terms[name] + potential(structures).energy
+        terms["coulomb"] = terms["coulomb"] + self.ionic.coulomb(structures).energy
+        terms["buckingham"] = terms["buckingham"] + self.ionic.pairs(structures).energy
         return terms
 
 
