@@ -59,6 +59,23 @@ class PairTerm:
         if self.decay <= 0:
             raise ValueError(f"decay is {self.decay:g} Å; accepted is a positive length")
 
+    @classmethod
+    def quartic_morse(cls, depth: float, width: float, length: float) -> "PairTerm":
+        """Morse potential to fourth order, D [(a x)^2 - (a x)^3 + 7/12 (a x)^4], which does not break.
+
+        Parameters
+        ----------
+        depth : float
+            D in eV.
+        width : float
+            a in 1/Å.
+        length : float
+            r0 in Å.
+        """
+        return cls(
+            length=length, quadratic=depth * width**2, cubic=-depth * width**3, quartic=7 / 12 * depth * width**4
+        )
+
 
 @dataclass(frozen=True)
 class AngleTerm:

@@ -23,14 +23,7 @@ OXYGEN_WEIGHT = 0.73612
 CHARGES = {"O": -1.1128, "H": 0.5564}
 #: Lennard-Jones epsilon in eV and sigma in Å between oxygens.
 OXYGEN_OXYGEN = (2.95147e-4 * units.Hartree, 5.96946 * units.Bohr)
-_DEPTH, _WIDTH = 0.185 * units.Hartree, 1.21 / units.Bohr
-#: D [(a x)^2 - (a x)^3 + 7/12 (a x)^4], a Morse potential to fourth order.
-BOND = PairTerm(
-    length=1.78 * units.Bohr,
-    quadratic=_DEPTH * _WIDTH**2,
-    cubic=-_DEPTH * _WIDTH**3,
-    quartic=7 / 12 * _DEPTH * _WIDTH**4,
-)
+BOND = PairTerm.quartic_morse(depth=0.185 * units.Hartree, width=1.21 / units.Bohr, length=1.78 * units.Bohr)
 ANGLE = AngleTerm(stiffness=0.07 * units.Hartree, angle_deg=107.4)
 LONGEST_BOND = 1.6  # Å
 
