@@ -122,8 +122,8 @@ class Bonded(Potential):
     Notes
     -----
     The flux tensors are those of the energies of the atoms: for an angle W_j = (r_j - r_e) F_j with r_e the place of
-    its energy, the centre or the mean of the three atoms. Dividing the virial equally among the atoms instead, as the
-    virial of an atom is often defined, does not conserve energy locally.
+    its energy, the centre or the mean of the three atoms. Dividing an angle's virial equally among its atoms, as the
+    virial of an atom is often defined, gives the current of no energy.
     Source: D. Surblys et al., Phys. Rev. E 99, 051301 (2019); Z. Fan et al., Phys. Rev. B 92, 094301 (2015).
     """
 
@@ -165,10 +165,12 @@ class Bonded(Potential):
         return found
 
     def check(self, structures: Structures) -> None:
+        """See :meth:`matterscape.potentials.base.Potential.check`; also finds the molecules."""
         super().check(structures)
         self.topology(structures)
 
     def __call__(self, structures: Structures) -> Evaluation:
+        """See :meth:`matterscape.potentials.base.Potential.__call__`."""
         topology = self.topology(structures)
         positions = topology.extend(structures.positions, structures.cells, structures.structure_index)
         device = positions.device
@@ -193,6 +195,7 @@ class Bonded(Potential):
         return Evaluation(folded[0], -folded[1], folded[2], structures)
 
     def bind(self, structures: Structures, lists: NeighbourLists) -> Bound:
+        """See :meth:`matterscape.potentials.base.Potential.bind`; the bonds found now are kept."""
         return _BoundBonded(self, structures)
 
     def hessian(self, structures: Structures) -> ForceConstants:

@@ -112,11 +112,13 @@ class OnSites(Potential):
         return replace(structures, positions=moved, _topologies={}, _frames=None), site_map, arms
 
     def check(self, structures: Structures) -> None:
+        """See :meth:`matterscape.potentials.base.Potential.check`; also finds the molecules."""
         super().check(structures)
         molecules = self._molecules(structures)
         self._potential(molecules).check(self._displaced(structures, molecules)[0])
 
     def __call__(self, structures: Structures) -> Evaluation:
+        """See :meth:`matterscape.potentials.base.Potential.__call__`."""
         super().check(structures)
         molecules = self._molecules(structures)
         sites, site_map, arms = self._displaced(structures, molecules)
@@ -126,6 +128,7 @@ class OnSites(Potential):
         return Evaluation(*parts, structures)
 
     def bind(self, structures: Structures, lists: NeighbourLists) -> Bound:
+        """See :meth:`matterscape.potentials.base.Potential.bind`; the bonds found now are kept."""
         molecules = self._molecules(structures)
         site_map = _SiteMap(
             molecules.centres, molecules.ligands, molecules.shifts.astype(np.float64), self.centre_weight
