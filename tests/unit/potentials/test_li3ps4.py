@@ -81,6 +81,18 @@ def test_forces_and_virial_by_finite_difference():
         assert (result.virials[0].numpy() * strain).sum() == pytest.approx(expected, abs=1e-6)
 
 
+def test_second_derivatives_by_torch():
+    atoms = rattled(gamma())
+    structures = Structures.from_ase(atoms).with_gradients()
+    (row,) = torch.autograd.grad(FIELD(structures).forces[3, 1], structures.positions)
+    forces = []
+    for step in (-1e-5, 1e-5):
+        moved = atoms.copy()
+        moved.positions[3, 1] += step
+        forces.append(FIELD(Structures.from_ase(moved)).forces)
+    torch.testing.assert_close(row, (forces[1] - forces[0]) / 2e-5, atol=1e-6, rtol=0)
+
+
 def test_small_cell_and_supercell_agree():
     small = rattled(gamma())
     large = small * (2, 2, 2)

@@ -127,6 +127,19 @@ def test_gradients_by_torch():
     forces, strain = torch.autograd.grad(result.energy.sum(), (structures.leaf_positions, structures.strain))
     torch.testing.assert_close(result.forces, -forces, atol=1e-9, rtol=1e-7)
     torch.testing.assert_close(result.virials, -0.5 * (strain + strain.transpose(1, 2)), atol=1e-9, rtol=1e-7)
+    structures = Structures.from_ase(trimer()).with_gradients()
+    (row,) = torch.autograd.grad(OPEN(structures).forces[3, 1], structures.positions)
+    forces = []
+    for step in (-1e-5, 1e-5):
+        moved = trimer()
+        moved.positions[3, 1] += step
+        forces.append(OPEN(Structures.from_ase(moved)).forces)
+    torch.testing.assert_close(row, (forces[1] - forces[0]) / 2e-5, atol=1e-6, rtol=0)
+
+
+def test_single_precision():
+    single, double = (FIELD(Structures.from_ase(liquid(), dtype=dtype)) for dtype in (torch.float32, torch.float64))
+    torch.testing.assert_close(single.forces.double(), double.forces, atol=3e-4, rtol=0)
 
 
 @pytest.mark.parametrize("sharing", ["centre", "thirds"])
