@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import scipy.fft
 import torch
 from scipy.interpolate import BSpline
 
@@ -109,7 +110,7 @@ class ParticleMesh:
     ):
         self.cells, self.meshes, self.alpha, self.exponent = cells, meshes, alpha, exponent
         self._offsets = np.searchsorted(structure_index, np.arange(len(cells) + 1))
-        self._influences: list[tuple[torch.Tensor, torch.Tensor] | None] = [None] * len(cells)
+        self._influences: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(cells)
 
     def fields(
         self, positions: np.ndarray, sources: np.ndarray, with_tensor: bool
@@ -128,11 +129,12 @@ class ParticleMesh:
             )
         return potential, gradient, tensor
 
-    def _influence(self, structure: int, with_tensor: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def _influence(self, structure: int, with_tensor: bool) -> tuple[np.ndarray, np.ndarray]:
         kept = self._influences[structure]
         if kept is None or (with_tensor and len(kept[1]) == 0):
             cell, geometry = torch.from_numpy(self.cells[structure]), self.meshes[structure].tolist()
-            kept = self._influences[structure] = _influence(cell, geometry, self.alpha, self.exponent, with_tensor)
+            parts = _influence(cell, geometry, self.alpha, self.exponent, with_tensor)
+            kept = self._influences[structure] = tuple(part.numpy() for part in parts)
         return kept
 
     def _one_structure(self, structure, positions, sources, potential, gradient, tensor):
@@ -146,18 +148,17 @@ class ParticleMesh:
             np.ascontiguousarray(positions), to_mesh, np.array(shape), corners, remainders, by_plane, plane_offsets
         )
         mesh = np.empty((shape[0], shape[1], shape[2] + kernels.PADDING))
-        inner = torch.from_numpy(mesh)[:, :, : shape[2]]
-        n_chunks = min(get_threads(), shape[0])
+        workers = get_threads()
         strength, tensor_strengths = self._influence(structure, len(tensor) > 0)
 
-        def back(spectrum: torch.Tensor, values: np.ndarray, derivatives: np.ndarray) -> None:
-            kernels.pad(torch.fft.irfftn(spectrum, s=shape).numpy(), mesh)
+        def back(spectrum: np.ndarray, values: np.ndarray, derivatives: np.ndarray) -> None:
+            kernels.pad(scipy.fft.irfftn(spectrum, s=shape, workers=workers, overwrite_x=True), mesh)
             kernels.collect(corners, remainders, by_plane, weights, slopes, mesh, values, derivatives)
 
         for index in range(len(sources)):
             charges = np.ascontiguousarray(sources[index])
-            kernels.spread(corners, remainders, by_plane, plane_offsets, charges, weights, n_chunks, mesh)
-            spectrum = torch.fft.rfftn(inner)
+            kernels.spread(corners, remainders, by_plane, plane_offsets, charges, weights, min(workers, shape[0]), mesh)
+            spectrum = scipy.fft.rfftn(mesh[:, :, : shape[2]], workers=workers)
             derivatives = np.empty((n_atoms, 3))
             back(spectrum * strength, potential[index], derivatives)
             gradient[index] = derivatives @ to_mesh.T
