@@ -2,13 +2,14 @@
 
 For a few centres at a time the neighbours inside the cutoff are first gathered by type, so that eight pairs with the
 same parameters go through the functional forms at once (:mod:`_radial`); then the forces are scattered. Positions and
-results travel as rows of four: three components and the energy.
+results travel as rows of four: three components, and the type or the energy.
 """
 
 import numba
 import numpy as np
 
 from matterscape.basis._lanes import LANES
+from matterscape.potentials._eight import append_near, squares_and_types
 from matterscape.potentials._lane_functions import FAST
 from matterscape.potentials._quads import add_to_row, force_and_energy, plus, reaction, row_of, zeros
 from matterscape.potentials._radial import CLOSEST_SQUARED, CUTOFF_SQUARED, radial
@@ -32,7 +33,7 @@ def accumulate(
     n_chunks = max(1, min(numba.get_num_threads(), len(second) // MIN_PAIRS_PER_THREAD))
     points = np.empty((n_extended, 4))
     sums = np.empty((n_chunks, n_extended, 4))
-    _prepare(positions, points, sums)
+    _prepare(positions, types, points, sums)
     fluxes = np.zeros((n_chunks, n_extended if with_pieces else 0, 9))
     if len(weights) == 0 and with_pieces:
         weights = np.ones(n_extended)
@@ -59,12 +60,12 @@ def accumulate(
 
 
 @numba.njit(nogil=True, cache=True)
-def _prepare(positions, points, sums):
-    """Positions as rows of four, sums set to zero."""
+def _prepare(positions, types, points, sums):
+    """Positions and types as rows of four, sums set to zero."""
     for k in range(len(positions)):
         for x in range(3):
             points[k, x] = positions[k, x]
-        points[k, 3] = 0.0
+        points[k, 3] = types[k]
         for chunk in range(len(sums)):
             for x in range(4):
                 sums[chunk, k, x] = 0.0
@@ -111,11 +112,8 @@ def _one_chunk(bounds, points, weights, types, second, offsets, parameters, sums
     tiles, partners = np.empty((n_rows * n_tiles, LANES)), np.empty(n_rows * capacity, np.uint32)
     value_tiles, slope_tiles = np.empty((n_rows * n_tiles, LANES)), np.empty((n_rows * n_tiles, LANES))
     squares, values, slopes = tiles.reshape(-1), value_tiles.reshape(-1), slope_tiles.reshape(-1)
-    ends, begins, counts = (
-        np.empty(n_rows, np.uint64),
-        np.empty((BATCH, n_types), np.uint64),
-        np.empty((BATCH, n_types), np.uint64),
-    )
+    begins, counts = np.empty((BATCH, n_types), np.uint64), np.empty((BATCH, n_types), np.uint64)
+    ends = np.empty(n_rows, np.uint64)
     out, flux = sums[0], fluxes[0]
     failures[0] = -1
     for first in range(start, stop, _U(BATCH)):
@@ -126,10 +124,7 @@ def _one_chunk(bounds, points, weights, types, second, offsets, parameters, sums
             member, first_row = i - first, _U(types[i]) * n_types
             for t in range(n_types):
                 begins[member, t] = ends[first_row + t]
-            if n_types == _U(1):
-                _gather(i, points, second, offsets, parameters, squares, partners, ends)
-            else:
-                _gather_by_type(i, points, types, second, offsets, parameters, first_row, squares, partners, ends)
+            _gather(i, points, second, offsets, parameters, first_row, n_types, squares, partners, ends)
             for t in range(n_types):
                 counts[member, t] = ends[first_row + t] - begins[member, t]
         for row in range(n_rows):
@@ -148,32 +143,24 @@ def _one_chunk(bounds, points, weights, types, second, offsets, parameters, sums
                     _scatter_weighted(i, begin, n, points, partners, values, slopes, weights, out, flux)
 
 
-# The loops over neighbours write one outside the cutoff, too, and the next one over it: no branch that a processor
-# would mispredict. They are plain functions of one loop each, in which no references to arrays are counted.
-
-
 @numba.njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
-def _gather(i, points, second, offsets, parameters, squares, partners, ends):
-    """Append the neighbours of ``i`` inside the cutoff, with their squared distances."""
-    x, y, z = points[i, 0], points[i, 1], points[i, 2]
-    limit, n = parameters[0, CUTOFF_SQUARED], ends[0]
-    for p in range(_U(offsets[i]), _U(offsets[i + _U(1)])):
-        j = _U(second[p])
-        dx, dy, dz = points[j, 0] - x, points[j, 1] - y, points[j, 2] - z
-        squared = dx * dx + dy * dy + dz * dz
-        squares[n] = squared
-        partners[n] = j
-        n += _U(squared < limit)
-    ends[0] = n
+def _gather(i, points, second, offsets, parameters, first_row, n_types, squares, partners, ends):
+    """Append the neighbours of ``i`` inside the cutoff, with their squared distances, to those of their row.
 
-
-@numba.njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
-def _gather_by_type(i, points, types, second, offsets, parameters, first_row, squares, partners, ends):
-    """The same, every row of parameters in a place of its own."""
+    A neighbour outside is written, too, and the next one over it: no branch that a processor would mispredict.
+    """
+    p, last = _U(offsets[i]), _U(offsets[i + _U(1)])
+    while p + _U(LANES) <= last:
+        near, kinds = squares_and_types(points, i, second, p)
+        for t in range(n_types):
+            row = first_row + t
+            limit = parameters[row, CUTOFF_SQUARED]
+            ends[row] = append_near(near, kinds, float(t), limit, second, p, squares, partners, ends[row])
+        p += _U(LANES)
     x, y, z = points[i, 0], points[i, 1], points[i, 2]
-    for p in range(_U(offsets[i]), _U(offsets[i + _U(1)])):
-        j = _U(second[p])
-        row = first_row + _U(types[j])
+    for q in range(p, last):
+        j = _U(second[q])
+        row = first_row + _U(points[j, 3])
         dx, dy, dz = points[j, 0] - x, points[j, 1] - y, points[j, 2] - z
         squared = dx * dx + dy * dy + dz * dz
         n = ends[row]

@@ -17,7 +17,7 @@ from scipy.optimize import minimize_scalar
 
 from matterscape.potentials import _radial
 from matterscape.potentials._pair_kernels import accumulate
-from matterscape.potentials._pair_reference import BLOCKS, energies, pair_energies
+from matterscape.potentials._pair_reference import BLOCKS, energies, pair_derivatives, pair_energies
 from matterscape.potentials._pair_table import Pair, atomic_number, block, check_number, checked_charges, unordered
 from matterscape.potentials.base import Bound, Evaluation
 from matterscape.potentials.constants import COULOMB
@@ -225,12 +225,9 @@ class PairPotential(LocalPotential):
         points = pairs.positions(structures).detach().double()
         vectors = points[second] - points[first]
         types = self.types(structures.species)[pairs.owners]
-        r = vectors.norm(dim=1).requires_grad_()
+        r = vectors.norm(dim=1)
         rows = types[first] * len(self.symbols) + types[second]
-        phi = pair_energies(r, rows, self.parameters.to(r))
-        (slope,) = torch.autograd.grad(phi.sum(), r, create_graph=True)
-        (curvature,) = torch.autograd.grad(slope.sum(), r)
-        slope, r = slope.detach(), r.detach()
+        _, slope, curvature = pair_derivatives(r, rows, self.parameters.to(r))
         along = torch.einsum("pa,pb->pab", vectors, vectors) / (r**2)[:, None, None]
         across = torch.eye(3).to(r) - along
         block = (curvature[:, None, None] * along + (slope / r)[:, None, None] * across).cpu().numpy()
@@ -322,8 +319,8 @@ def damped_shifted_coulomb(charges: Mapping[str, float], *, alpha: float, cutoff
     """Damped, shifted-force Coulomb interaction: strictly pairwise and local.
 
     phi(r) = q_i q_j e^2 [v(r) - v(R) - v'(R) (r - R)] with v(r) = erfc(alpha r) / r, so that energy and force vanish at
-    the cutoff R; every atom has the self-energy q_i^2 e^2 [v'(R) R - v(R)] / 2 - q_i^2 e^2 alpha / sqrt(pi), half of what
-    phi lacks to the bare interaction as r goes to zero.
+    the cutoff R; every atom has the self-energy q_i^2 e^2 {[v'(R) R - v(R)] / 2 - alpha / sqrt(pi)}, half of what phi
+    lacks to the bare interaction as r goes to zero.
 
     Parameters
     ----------
