@@ -48,18 +48,22 @@ class Case:
 
     @cached_property
     def potential(self) -> Potential:
+        """The potential for the structure."""
         return self.make(self.atoms)
 
     @cached_property
     def result(self) -> Evaluation:
+        """What the potential says of the structure."""
         return self.potential(Structures.from_ase(self.atoms))
 
     @cached_property
     def forces(self) -> np.ndarray:
+        """Forces (n, 3) in eV/Å."""
         return self.result.forces.numpy()
 
     @cached_property
     def energy_scale(self) -> float:
+        """Largest energy of an atom, in eV."""
         return float(self.result.energies.abs().max()) or 1.0
 
     @cached_property
@@ -107,6 +111,8 @@ class Case:
         return values / np.abs(values).max()
 
     def moved(self, direction: np.ndarray) -> Callable[[float], Atoms]:
+        """Path of structures along displacements (n, 3)."""
+
         def move(distance: float) -> Atoms:
             copy = self.atoms.copy()
             copy.positions += distance * direction
@@ -115,6 +121,8 @@ class Case:
         return move
 
     def strained(self, strain: np.ndarray) -> Callable[[float], Atoms]:
+        """Path of structures along a strain (3, 3)."""
+
         def move(amount: float) -> Atoms:
             copy = self.atoms.copy()
             deformation = np.eye(3) + amount * strain
@@ -327,6 +335,7 @@ def _evaluator(case: Case) -> float:
 
 @contextmanager
 def threads_set(threads: int) -> Iterator[None]:
+    """Another number of threads inside a block."""
     before = get_threads()
     set_threads(threads)
     try:
