@@ -92,13 +92,13 @@ class Fire(_Minimiser):
 class ConjugateGradients(_Minimiser):
     """Nonlinear conjugate gradients (Polak-Ribière, restarted when beta < 0) with a line search on the slope.
 
-    The search brackets the zero of the slope along the direction and closes in by the secant until half of the slope is
+    The search brackets the zero of the slope along the direction and closes in by the secant until 0.7 of the slope are
     left (J. Nocedal and S. J. Wright, Numerical Optimization (2006), ch. 3 and 5.2). Values only stop it from climbing
     a barrier: near a minimum they no longer resolve it, and at the cutoff of a truncated potential they jump.
     """
 
     FIRST_STEP = 0.05  # Å^2/eV
-    SLOPE_LEFT = 0.5
+    SLOPE_LEFT = 0.7
     HIGHEST_RISE = 0.1  # eV
     MOST_TRIALS = 12
     per_structure = ("base_value", "base_slope", "step", "low", "low_slope", "high", "high_slope", "n_trials")

@@ -25,7 +25,7 @@ from matterscape.structures.neighbours import find_pairs
 SHELLS = 3  # bonds around a switched chain within which atoms follow it
 EARLY_REJECTION = 0.3  # Å^2/eV; about one acceptable switch in a thousand is lost (a third at 1/8)
 CONTACT = 1.25  # bond lengths that atoms without a bond keep apart ...
-COLD = 0.45  # ... in stages that are no hotter than this many eV
+COLD = 0.32  # ... in stages that are no hotter than this many eV
 CHECKPOINT_SECONDS = 20.0
 GRAM_PER_CUBIC_CENTIMETRE = 1e27 * units._amu  # of one amu per Å^3: 1.66 g/cm^3
 
@@ -51,7 +51,7 @@ class Stage(NamedTuple):
 
 SILICON = Keating()
 SCHEDULE = (
-    Stage(2.0, 20), Stage(0.5, 300), Stage(0.4, 800), Stage(0.35, 800), Stage(0.3, 1000), Stage(0.25, 800),
+    Stage(2.0, 20), Stage(0.5, 300), Stage(0.4, 700), Stage(0.35, 700), Stage(0.3, 800), Stage(0.25, 500),
 )  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def www_network(
     the relaxed energy. The threshold E_0 - kT ln u is drawn first; atoms within three bonds then relax by conjugate
     gradients, whose line search is exact because Keating's energy is a quartic polynomial along a line, and the
     attempt ends as soon as E - 0.3 Å^2/eV |gradient|^2 exceeds the threshold. Triangles are never made, and up to
-    0.45 eV no switch adds atoms closer than 1.25 bond lengths without a bond, which Keating's energy does not see. The
+    0.32 eV no switch adds atoms closer than 1.25 bond lengths without a bond, which Keating's energy does not see. The
     whole network is relaxed after every sweep at the crystal's density, and with its volume at the end.
 
     Parameters
@@ -290,7 +290,7 @@ class _Annealing:
         if last:
             record = {"acceptance": accepted / (n_atoms * stage.n_sweeps), "energy_per_atom": energy / n_atoms}
             stages = (*stages, stage._asdict() | record)
-        network = Network(*arrays[:1], old.edges, neighbours, images, old.keating, stages)
+        network = Network(*arrays, old.keating, stages)
         if last:
             return _State(network, energies, state.stage + 1)
         return _State(network, energies, state.stage, state.sweep + 1, accepted)
