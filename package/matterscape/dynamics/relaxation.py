@@ -156,14 +156,14 @@ class _Enthalpy:
         self.start, self._cells = _geometry(structures)
         self._free = _free_atoms(structures, cell)
         if cell:
-            n_atoms = structures.atoms_per_structure.numpy()
+            n_atoms = structures.atoms_per_structure.cpu().numpy()
             self._weights = np.sqrt(n_atoms) * (np.abs(np.linalg.det(self._cells)) / n_atoms) ** (1 / 3)
             self.start = np.concatenate([self.start, np.zeros((3 * len(n_atoms), 3))])
         self._bind()
 
     def _bind(self) -> None:
         self._evaluate = Evaluator(self.potential, self.structures)
-        self.index = self.structures.structure_index.numpy()
+        self.index = self.structures.structure_index.cpu().numpy()
         cell_rows = np.repeat(np.arange(len(self._cells)), 3 if self.cell else 0)
         self.owner = np.concatenate([self.index, cell_rows])
 
@@ -235,7 +235,7 @@ class _Best:
     def __init__(self, structures: Structures):
         n_structures = structures.n_structures
         self._structures = structures
-        self._offsets = structures.offsets.numpy()
+        self._offsets = structures.offsets.cpu().numpy()
         self.positions, self.cells = _geometry(structures)
         self.enthalpies = np.full(n_structures, np.inf)
         self.energies, self.max_forces = np.full(n_structures, np.nan), np.full(n_structures, np.nan)
