@@ -293,5 +293,5 @@ for _n in (1000, 8000):
     )
 for _name in ("sw", "tersoff"):
     TASKS[f"hessian-{_name}"] = Task(
-        f"hessian-{_name}", "force constants of 512 silicon atoms", "matscipy", functools.partial(_hessian, _name), 4, 1
+        f"hessian-{_name}", "force constants of 216 silicon atoms", "matscipy", functools.partial(_hessian, _name), 3, 1
     )

@@ -68,7 +68,8 @@ def local_operator(name: str, *, energies: Energies, accumulate: Accumulate, hal
             vectors = positions[second] - positions[first]
             if not vectors.requires_grad:
                 vectors.requires_grad_()
-            values = energies(vectors, first, second, types, n_centres, parameters, tables, kind)
+            # without a pair the sum below would depend on nothing
+            values = energies(vectors, first, second, types, n_centres, parameters, tables, kind) + 0 * vectors.sum()
             weighted = values if len(weights) == 0 else weights[:n_centres] * values
             (slopes,) = torch.autograd.grad(weighted.sum(), vectors, create_graph=differentiable)
             gradient = torch.zeros_like(positions).index_add(0, second, slopes).index_add(0, first, -slopes)
