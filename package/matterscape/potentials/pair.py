@@ -361,3 +361,49 @@ def _charged_pairs(
     }
     self_energies = {symbol: own * COULOMB * charge**2 for symbol, charge in charges.items()} if own else None
     return PairPotential(symbols, forms, charges=charges, self_energies=self_energies, name=name)
+
+
+def by_species(table: Mapping[Pair, PairPotential | None]) -> PairPotential:
+    """One pair potential that takes the interaction of each two species from another one, computed in one pass.
+
+    Parameters
+    ----------
+    table : mapping
+        ``{(symbol, symbol): potential}`` for every pair of the species that occur; None means no interaction.
+
+    Returns
+    -------
+    PairPotential
+        With the charges that the potentials bring along.
+
+    Raises
+    ------
+    ValueError
+        If a pair is missing, a potential has no parameters for its pair, or two potentials give a species different
+        charges.
+    """
+    chosen = {unordered(pair): potential for pair, potential in table.items()}
+    symbols = sorted({symbol for pair in chosen for symbol in pair}, key=atomic_number)
+    forms, closest, charges = {}, {}, {}
+    for k, a in enumerate(symbols):
+        for b in symbols[k:]:
+            pair = unordered((a, b))
+            if pair not in chosen:
+                raise ValueError(f"table has no entry for {a}-{b}; accepted is a potential, or None, for every pair")
+            potential = chosen[pair]
+            if potential is None:
+                continue
+            if pair not in potential.forms:
+                raise ValueError(f"table[{a}, {b}] is {potential}, which has no interaction between {a} and {b}")
+            forms[pair] = potential.forms[pair]
+            if pair in potential.closest:
+                closest[pair] = potential.closest[pair]
+            for symbol in {a, b} & set(potential.charges or {}):
+                charge = charges.setdefault(symbol, potential.charges[symbol])
+                if charge != potential.charges[symbol]:
+                    raise ValueError(
+                        f"table[{a}, {b}] gives {symbol} the charge {potential.charges[symbol]:g}, and another entry "
+                        f"{charge:g}; accepted is one charge for a species"
+                    )
+    name = "by species (" + ", ".join(sorted({str(p) for p in chosen.values() if p is not None})) + ")"
+    return PairPotential(symbols, forms, charges=charges or None, closest=closest, name=name)
