@@ -132,9 +132,8 @@ def star_third_derivatives(
                 for q in range(r + 1):
                     for side in range(2):
                         vectors[r // 3, r % 3] = kept + (1 - 2 * side) * step
-                        _column(
-                            q // 3, q % 3, n, neighbour_types, types[i], parameters, tables, kind, scratch, columns[side]
-                        )  # fmt: skip
+                        column = columns[side]
+                        _column(q // 3, q % 3, n, neighbour_types, types[i], parameters, tables, kind, scratch, column)
                     for p in range(3 * n):
                         raw[r, q, p] = (columns[0, p] - columns[1, p]) / (2 * step)
                 vectors[r // 3, r % 3] = kept
