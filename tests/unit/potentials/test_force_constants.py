@@ -150,6 +150,27 @@ def test_single_precision_positions_give_double_precision_constants():
     np.testing.assert_allclose(own.dense(), hessian(Tersoff.silicon_germanium(), crystal()).dense(), atol=2e-5)
 
 
+def test_hessian_in_portions(monkeypatch):
+    """Large systems are treated a few stars at a time."""
+    structures = Structures.from_ase([crystal(), Atoms("Si", [[0, 0, 0]]), cluster()])
+    whole = Tersoff.silicon_germanium().hessian(structures)
+    for max_terms in (1, 60, 200):
+        monkeypatch.setattr("matterscape.potentials.star.MAX_TERMS", max_terms)
+        parts = Tersoff.silicon_germanium().hessian(structures)
+        np.testing.assert_array_equal(parts.shifts, whole.shifts)
+        np.testing.assert_array_equal(parts.second, whole.second)
+        np.testing.assert_allclose(parts.blocks, whole.blocks, rtol=0, atol=1e-13)
+
+
+def test_an_atom_alone():
+    structures = Structures.from_ase(Atoms("Si", [[0, 0, 0]]))
+    constants = Tersoff.silicon().hessian(structures)
+    np.testing.assert_array_equal(constants.dense(), np.zeros((3, 3)))
+    third = Tersoff.silicon().third_order(structures)
+    assert third.values.size == 0 and third.index_asymmetry == 0
+    np.testing.assert_array_equal(third.contract(np.ones(3)).dense(), np.zeros((3, 3)))
+
+
 def test_sums_and_multiples():
     structures = Structures.from_ase(crystal())
     first, second = Tersoff.silicon_germanium(), StillingerWeber.silicon_germanium()
