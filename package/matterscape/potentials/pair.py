@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 class PairPotential(LocalPotential):
     """Sum over pairs of atoms of a function of their distance.
 
+    Sums and functional forms are evaluated in float64; with positions in float32, energies and forces are accurate to
+    about 2e-5 of the largest among them.
+
     Parameters
     ----------
     species : sequence of str
@@ -175,18 +178,26 @@ class PairPotential(LocalPotential):
         )
 
     def refusing(self, closest: Mapping[Pair, float]) -> "PairPotential":
-        """The same potential, which refuses pairs closer than these distances in Å."""
+        """The same potential, which refuses pairs closer than these distances in Å.
+
+        Raises
+        ------
+        ValueError
+            If a species is unknown or a distance is not a positive number.
+        """
+        for (a, b), distance in closest.items():
+            self._index(a, b)
+            check_number(f"closest distance of {a}-{b}", distance, "Å", positive=True)
+        closest = {unordered(pair): distance for pair, distance in closest.items()}
         return self._altered(closest=self.closest | dict(closest))
 
     def closest_distance(self, a: str, b: str) -> float:
         """Distance in Å below which two atoms of these species are refused; 0 if they never are."""
-        row = self.symbols.index(a) * len(self.symbols) + self.symbols.index(b)
-        return math.sqrt(self.parameters[row, _radial.CLOSEST_SQUARED])
+        return math.sqrt(self.parameters[self._index(a, b), _radial.CLOSEST_SQUARED])
 
     def pair_energy(self, a: str, b: str, distances: torch.Tensor) -> torch.Tensor:
         """phi of two species in eV at distances (n,) in Å, differentiable: the bare curve."""
-        row = self.symbols.index(a) * len(self.symbols) + self.symbols.index(b)
-        rows = torch.full(distances.shape, row, device=distances.device)
+        rows = torch.full(distances.shape, self._index(a, b), device=distances.device)
         return pair_energies(distances, rows, self.parameters.to(distances))
 
     def __call__(self, structures: Structures) -> Evaluation:
@@ -241,6 +252,13 @@ class PairPotential(LocalPotential):
             np.concatenate([-block, -block, block, block]),
             structures,
         )
+
+    def _index(self, a: str, b: str) -> int:
+        """Row of the table of parameters."""
+        for symbol in (a, b):
+            if symbol not in self.symbols:
+                raise ValueError(f"species {symbol!r} is not in {self}; accepted are {', '.join(self.symbols)}")
+        return self.symbols.index(a) * len(self.symbols) + self.symbols.index(b)
 
     def _chosen_charges(self, charges: Mapping[str, float] | None) -> dict[str, float]:
         if charges is not None:

@@ -373,9 +373,14 @@ def test_repulsive_walls_have_no_barrier():
         (lambda: Morse(MORSE, CUT).with_coulomb({"Na": 1}, alpha=0.3, cutoff=6.0), "no charge of Cl"),
         (lambda: Morse(MORSE, CUT).with_coulomb(IONS, alpha=-0.3, cutoff=6.0), "alpha is -0.3"),
         (lambda: damped_shifted_coulomb(IONS, alpha=0.3, cutoff=0.0), "cutoff is 0.0"),
-        (lambda: Morse(MORSE, CUT).fused_with(Morse(MORSE, CUT)), "both|and so has Morse"),
+        (
+            lambda: Morse(MORSE, CUT).fused_with(Morse(MORSE, CUT)),
+            "Morse interaction between Na and Na, and so has Morse",
+        ),
         (lambda: Morse(MORSE, CUT).fused_with(coulomb({"Na": 1.0}, alpha=0.1, cutoff=3.0)), "accepted are those of"),
         (lambda: PairPotential(("Na", "Q"), {}), "species 'Q' is unknown"),
+        (lambda: POTENTIALS["morse"].closest_distance("Na", "K"), "species 'K' is not in Morse; accepted are Na, Cl"),
+        (lambda: POTENTIALS["morse"].refusing({("Na", "Na"): 0.0}), "closest distance of Na-Na is 0.0"),
     ],
 )
 def test_bad_input(make, message):
