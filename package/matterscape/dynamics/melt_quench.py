@@ -24,6 +24,7 @@ from matterscape.structures.networks import SCHEDULE, decorate_bridges, www_netw
 
 RECORDED = ("temperature_K", "potential_energy", "volume")
 SAVES = 100  # restart files over a whole run
+MOST_STEPS = 20_000  # of the relaxation of a glass, whose landscape is flat
 
 
 class Segment(NamedTuple):
@@ -268,7 +269,12 @@ def amorphous_silicon(
     potential = Tersoff.silicon() if potential is None else potential
     network = www_network(n_atoms, seed, schedule)
     return relax(
-        network.to_ase("Si"), potential, cell=cell, force_tolerance=force_tolerance, method="conjugate-gradient"
+        network.to_ase("Si"),
+        potential,
+        cell=cell,
+        force_tolerance=force_tolerance,
+        method="conjugate-gradient",
+        max_steps=MOST_STEPS,
     )
 
 
@@ -319,4 +325,11 @@ def amorphous_silica(
         seed=seed,
         folder=folder,
     )
-    return relax(cooled.structures, potential, cell=cell, force_tolerance=force_tolerance, method="conjugate-gradient")
+    return relax(
+        cooled.structures,
+        potential,
+        cell=cell,
+        force_tolerance=force_tolerance,
+        method="conjugate-gradient",
+        max_steps=MOST_STEPS,
+    )

@@ -23,7 +23,7 @@ PROTOCOL = {
     "quench_rate_K_per_ps": 5400.0,
     "final_temperature_K": 300.0,
     "melt_ps": 0.2,
-    "hold_ps": 0.1,
+    "hold_ps": 0.3,
     "timestep_fs": 2.0,
     "record_every_ps": 0.02,
 }
@@ -53,12 +53,12 @@ def test_the_thermal_history_is_piecewise_linear():
 
 def test_the_temperature_follows_its_target(run):
     assert run.complete
-    np.testing.assert_allclose(run.times_ps, np.arange(41) * 0.02, atol=1e-9)
-    np.testing.assert_allclose(run.targets_K[[0, 10, 20, 35, 40]], [3000, 3000, 1920, 300, 300], atol=1e-6)
-    assert run.temperatures_K.shape == run.potential_energies.shape == run.volumes.shape == (41, 2)
+    np.testing.assert_allclose(run.times_ps, np.arange(51) * 0.02, atol=1e-9)
+    np.testing.assert_allclose(run.targets_K[[0, 10, 20, 35, 50]], [3000, 3000, 1920, 300, 300], atol=1e-6)
+    assert run.temperatures_K.shape == run.potential_energies.shape == run.volumes.shape == (51, 2)
     assert np.ptp(run.volumes) == 0
     assert 2000 < run.temperatures_K[5:11].mean() < 4000
-    assert run.temperatures_K[-3:].mean() < 700
+    assert 100 < run.temperatures_K[-3:].mean() < 700
     assert run.potential_energies[10].mean() > run.potential_energies[-1].mean() > run.potential_energies[0].mean()
     assert not np.allclose(run.structures.positions[:64], run.structures.positions[64:])  # a random stream each
 
