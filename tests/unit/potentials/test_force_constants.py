@@ -234,7 +234,7 @@ def test_third_order_symmetry_and_sum_rules(make):
 
 
 def test_step_of_the_third_order():
-    """Errors fall as the square of the step; the card of the method asks for 1e-6 of the largest entry at 1e-4 Å."""
+    """Errors fall as the square of the step, from 1e-6 of the largest entry at 1e-4 Å."""
     structures = Structures.from_ase(crystal())
     potential = Tersoff.silicon_germanium()
     asymmetries = [potential.third_order(structures, step).index_asymmetry for step in (1e-3, 3e-4, 1e-4)]

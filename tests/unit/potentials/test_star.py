@@ -98,8 +98,8 @@ def test_pieces_are_optional_and_results_are_added(make):
 def test_pairs_beyond_the_cutoff_do_not_count(make):
     potential, structures = make(), Structures.from_ase(crystal())
     near, far = run(potential, structures), run(potential, structures, skin=1.5)
-    for kernel, n in zip((near[0], near[2].sum(0)), (far[0], far[2].sum(0))):
-        np.testing.assert_allclose(kernel[:8], n[:8], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(far[0][:8], near[0][:8], rtol=1e-12)
+    np.testing.assert_allclose(far[2].sum(0), near[2].sum(0), rtol=0, atol=1e-12)
 
 
 @forms
@@ -136,7 +136,7 @@ def test_second_derivatives_of_the_operator(make):
         return potential(replace(structures, positions=positions, _topologies={})).energies
 
     positions = structures.positions.clone().requires_grad_()
-    assert torch.autograd.gradcheck(energy_of, positions)
+    assert torch.autograd.gradcheck(energy_of, positions, fast_mode=True)
     assert torch.autograd.gradgradcheck(energy_of, positions, fast_mode=True)
 
 
