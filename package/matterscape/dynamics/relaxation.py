@@ -195,8 +195,9 @@ class _Enthalpy:
         self.energies = np.bincount(self.index, self._evaluate.energies, len(self._cells))
         if not np.isfinite(self.energies).all():
             structure = int(np.argmin(np.isfinite(self.energies)))
+            formula = self.structures[structure].to_ase()[0].get_chemical_formula()
             raise ValueError(
-                f"the potential gives energy {self.energies[structure]} for a structure of {self.structures.to_ase()}"
+                f"the potential gives an energy of {self.energies[structure]} eV for a structure {formula}"
             )
         gradient = np.where(self._free[:, None], -self._evaluate.forces, 0.0)
         self.max_forces = np.zeros(len(self._cells))
