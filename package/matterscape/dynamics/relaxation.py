@@ -92,7 +92,8 @@ def relax(
         Largest component of stress + pressure at the end (its trace / 3 when isotropic).
     method : "fire" or "conjugate-gradient"
         FIRE 2.0 (Guénolé et al., Comput. Mater. Sci. 175, 109584 (2020); Bitzek et al., Phys. Rev. Lett. 97, 170201
-        (2006)), robust; or Polak-Ribière conjugate gradients with a line search on the slope, faster near a minimum.
+        (2006)), robust; or Polak-Ribière conjugate gradients with a line search on the slope, which mostly needs fewer
+        evaluations.
     max_steps : int
         Most evaluations of the forces.
 
@@ -132,6 +133,8 @@ def relax(
                 next_ = next_[rows]
             coordinates = next_
     except KeyboardInterrupt:
+        if not best.steps.all():  # nothing to keep yet
+            raise
         reason = "before the interruption"
     if len(active):
         shown = ", ".join(map(str, active[:5])) + (" ..." if len(active) > 5 else "")
@@ -192,8 +195,9 @@ class _Enthalpy:
         self.energies = np.bincount(self.index, self._evaluate.energies, len(self._cells))
         if not np.isfinite(self.energies).all():
             structure = int(np.argmin(np.isfinite(self.energies)))
+            formula = self.structures[structure].to_ase()[0].get_chemical_formula()
             raise ValueError(
-                f"the potential gives energy {self.energies[structure]} for a structure of {self.structures.to_ase()}"
+                f"the potential gives an energy of {self.energies[structure]} eV for a structure {formula}"
             )
         gradient = np.where(self._free[:, None], -self._evaluate.forces, 0.0)
         self.max_forces = np.zeros(len(self._cells))

@@ -26,7 +26,7 @@ from matterscape.structures.neighbours import find_pairs
 SHELLS = 3  # bonds around a switched chain within which atoms follow it
 EARLY_REJECTION = 1.5  # / alpha; at a quarter of it a third of the acceptable switches would be lost
 CONTACT = 1.25  # bond lengths that atoms without a bond keep apart ...
-COLD = 0.02  # ... where kT is at most this many alpha d^2
+COLD = 0.022  # ... where kT is at most this many alpha d^2
 CHECKPOINT_SECONDS = 20.0
 GRAM_PER_CUBIC_CENTIMETRE = 1e27 * units._amu  # of one amu per Å^3: 1.66 g/cm^3
 
@@ -162,7 +162,7 @@ def www_network(
     the relaxed energy. The threshold E_0 - kT ln u is drawn first; atoms within three bonds then relax by conjugate
     gradients, whose line search is exact because Keating's energy is a quartic polynomial along a line, and the
     attempt ends as soon as E - 1.5 |gradient|^2 / alpha exceeds the threshold. Triangles are never made, and up to
-    kT = 0.02 alpha d^2 (0.33 eV) no switch adds atoms closer than 1.25 bond lengths without a bond, which Keating's
+    kT = 0.022 alpha d^2 (0.36 eV) no switch adds atoms closer than 1.25 bond lengths without a bond, which Keating's
     energy does not see. The whole network is relaxed after every sweep at the crystal's density, and with its volume at
     the end.
 

@@ -209,3 +209,9 @@ def test_bad_structures_are_named(silicon, crystal):
         relax(crystal, silicon, cell="isotropic")
     with pytest.raises(ValueError, match="is Cu"):
         relax(bulk("Cu"), silicon)
+
+
+def test_an_energy_that_is_not_finite_stops_the_relaxation(silicon, crystal, monkeypatch):
+    monkeypatch.setattr(relaxation.Evaluator, "__call__", lambda evaluator, *_, **__: evaluator.energies.fill(np.nan))
+    with pytest.raises(ValueError, match="the potential gives an energy of nan eV for a structure Si8"):
+        relax(crystal, silicon)
