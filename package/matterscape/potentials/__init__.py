@@ -1,5 +1,6 @@
 """Interatomic potentials: energies, forces and flux tensors in one pass, composable and differentiable."""
 
+from matterscape.potentials import li3ps4
 from matterscape.potentials.alkali_halides import fumi_tosi
 from matterscape.potentials.base import Bound, Evaluation, Potential
 from matterscape.potentials.bonded import AngleTerm, Bonded, PairTerm
@@ -60,6 +61,7 @@ __all__ = [
     "by_species",
     "find_molecules",
     "fumi_tosi",
+    "li3ps4",
     "local_operator",
     "mix",
     "pedone",
