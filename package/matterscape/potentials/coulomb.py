@@ -48,6 +48,15 @@ class Coulomb(InversePower):
             return self.coefficients
         return {chemical_symbols[number]: float(q) for number, q in zip(self.species, self.coefficients)}
 
+    def real_space(
+        self, structures: Structures, coefficients: torch.Tensor, parameters: Parameters
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The real-space part, by the faster loops of pair potentials where no gradient of the charges is wanted."""
+        if self.species is None or self.coefficients.requires_grad or parameters.method == "direct":
+            return super().real_space(structures, coefficients, parameters)
+        result = pair.coulomb(self.charges, alpha=parameters.alpha, cutoff=parameters.cutoff)(structures)
+        return result.energies, result.forces, result.flux_tensors
+
     def bind_pairs(self, structures: Structures, parameters: Parameters, lists: NeighbourLists) -> Bound:
         """The real-space part for many steps, by the faster loops of pair potentials where they apply."""
         if self.species is None or parameters.method == "direct":

@@ -283,29 +283,54 @@ class InversePower(Potential):
     def _evaluate(self, structures: Structures, coefficients: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Energies, forces and flux tensors of structures of one kind of boundary."""
         parameters = self.parameters_for(structures)
+        pairs = self.real_space(structures, coefficients, parameters)
+        if parameters.method == "direct":
+            return pairs
         positions, index = structures.positions, structures.structure_index
-        no_weights = positions.new_zeros(0)
-        settings = (parameters.alpha, self.exponent, True)
+        periodic = self._periodic(structures)
+        geometry = torch.from_numpy(parameters.geometry(periodic.cells.detach().cpu().double().numpy()))
+        operator = ewald_operator if parameters.method == "ewald" else mesh_operator
+        energies, gradient, pieces, _ = operator(
+            positions,
+            periodic.cells,
+            coefficients,
+            positions.new_zeros(0),
+            index,
+            geometry.to(positions.device),
+            parameters.alpha,
+            self.exponent,
+            True,
+        )
+        energies = energies - self_energies(coefficients, parameters.alpha, self.exponent)
+        if periodic.normals is not None or self.surface == "vacuum":
+            terms = _boundary.dipole_terms(positions, coefficients, index, periodic)
+            energies, gradient, pieces = energies + terms[0], gradient + terms[1], pieces + terms[2]
+        waves = self.prefactor * energies, -self.prefactor * gradient, self.prefactor * pieces
+        return tuple(pair + wave for pair, wave in zip(pairs, waves))
+
+    def real_space(
+        self, structures: Structures, coefficients: torch.Tensor, parameters: Parameters
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Energies, forces and flux tensors of the real-space part, or of all pairs of open structures."""
+        positions, index = structures.positions, structures.structure_index
         if parameters.method == "direct":
             pairs = all_pairs(structures)
             cells = torch.eye(3, dtype=positions.dtype, device=positions.device).expand(structures.cells.shape)
         else:
             found = structures.pairs(parameters.cutoff)
             pairs = torch.cat([found.first[:, None], found.second[:, None], found.shifts], dim=1)
-            periodic = self._periodic(structures)
-            cells = periodic.cells
+            cells = self._periodic(structures).cells
         energies, gradient, pieces, _ = screened_operator(
-            positions, cells, coefficients, no_weights, index, pairs, *settings
+            positions,
+            cells,
+            coefficients,
+            positions.new_zeros(0),
+            index,
+            pairs,
+            parameters.alpha,
+            self.exponent,
+            True,
         )
-        if parameters.method != "direct":
-            geometry = torch.from_numpy(parameters.geometry(cells.detach().cpu().double().numpy())).to(positions.device)
-            operator = ewald_operator if parameters.method == "ewald" else mesh_operator
-            waves = operator(positions, cells, coefficients, no_weights, index, geometry, *settings)
-            energies = energies + waves[0] - self_energies(coefficients, parameters.alpha, self.exponent)
-            gradient, pieces = gradient + waves[1], pieces + waves[2]
-            if periodic.normals is not None or self.surface == "vacuum":
-                terms = _boundary.dipole_terms(positions, coefficients, index, periodic)
-                energies, gradient, pieces = energies + terms[0], gradient + terms[1], pieces + terms[2]
         return self.prefactor * energies, -self.prefactor * gradient, self.prefactor * pieces
 
     def __str__(self) -> str:
