@@ -8,11 +8,12 @@ import torch
 from ase.data import chemical_symbols
 
 from matterscape.potentials import alkali_halides, pair
+from matterscape.potentials._long_range_bound import BoundReciprocal, BoundTerms
 from matterscape.potentials.base import Bound
 from matterscape.potentials.composition import Sum
 from matterscape.potentials.constants import COULOMB
 from matterscape.potentials.ewald_parameters import Parameters
-from matterscape.potentials.long_range import BoundReciprocal, BoundTerms, InversePower
+from matterscape.potentials.long_range import InversePower
 from matterscape.potentials.pair import PairPotential
 from matterscape.structures import NeighbourLists, Structures
 
