@@ -78,7 +78,7 @@ def _accumulate_chunk(
 
 
 @numba.njit(nogil=True, cache=True, parallel=True)
-def _add_buffers(buffers, total):
+def add_buffers(buffers, total):
     """Sum of the chunks' buffers in their order, whichever thread does it."""
     for element in numba.prange(len(total)):
         value = total[element]
@@ -105,10 +105,13 @@ def _accumulate(
             pieces if chunk == 0 else all_pieces[chunk - 1],
         )  # fmt: skip
     if n_chunks > 1:
-        _add_buffers(gradients.reshape(n_chunks - 1, gradient.size), gradient.reshape(gradient.size))
+        add_buffers(gradients.reshape(n_chunks - 1, gradient.size), gradient.reshape(gradient.size))
         if with_pieces:
-            _add_buffers(all_pieces.reshape(n_chunks - 1, pieces.size), pieces.reshape(pieces.size))
-    return overlaps.max()
+            add_buffers(all_pieces.reshape(n_chunks - 1, pieces.size), pieces.reshape(pieces.size))
+    for overlap in overlaps:
+        if overlap >= 0:
+            return overlap
+    return np.int64(-1)
 
 
 def chunk_bounds(offsets: np.ndarray, n_chunks: int) -> np.ndarray:

@@ -18,11 +18,14 @@ square of that pair's cut-off. All other columns, all further rows, and ``tables
 
 import numba
 
+from matterscape.potentials._eam_kernels import eam
 from matterscape.potentials._stillinger_weber_kernels import stillinger_weber
 from matterscape.potentials._tersoff_kernels import tersoff
 
 STILLINGER_WEBER = 0
 TERSOFF = 1
+EAM_SQUARED = 2
+EAM_SETFL = 3
 
 NEIGHBOUR_COLUMNS = 16
 PAIR_COLUMNS = 4
@@ -56,6 +59,10 @@ def star(kind, n, vectors, types, centre_type, parameters, tables, gradient, wor
     float or complex
         U_i in eV.
     """
+    if kind == EAM_SQUARED:
+        return eam((), n, vectors, types, centre_type, parameters, tables, gradient, workspace)
+    if kind == EAM_SETFL:
+        return eam((0,), n, vectors, types, centre_type, parameters, tables, gradient, workspace)
     if kind == TERSOFF:
         return tersoff(n, vectors, types, centre_type, parameters, gradient, workspace, pairs)
     return stillinger_weber(n, vectors, types, centre_type, parameters, gradient, workspace)
