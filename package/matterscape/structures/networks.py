@@ -52,7 +52,7 @@ class Stage(NamedTuple):
 
 SILICON = Keating()
 SCHEDULE = (
-    Stage(2.0, 20), Stage(0.5, 300), Stage(0.4, 700), Stage(0.35, 700), Stage(0.3, 800), Stage(0.25, 500),
+    Stage(2.0, 20), Stage(0.5, 300), Stage(0.4, 800), Stage(0.35, 1000), Stage(0.3, 1200), Stage(0.25, 600),
 )  # fmt: skip
 
 
