@@ -1,0 +1,24 @@
+"""Molecular dynamics: integrators, thermostats, barostats, recorded observables, exact restarts."""
+
+from matterscape.dynamics.barostats import StochasticCellRescaling
+from matterscape.dynamics.integrators import Integrator, Langevin, Thermostat, VelocityVerlet
+from matterscape.dynamics.many import run_many
+from matterscape.dynamics.records import Record
+from matterscape.dynamics.simulation import Simulation
+from matterscape.dynamics.state import ExplosionError, State
+from matterscape.dynamics.thermostats import NoseHooverChain, StochasticVelocityRescaling
+
+__all__ = [
+    "ExplosionError",
+    "Integrator",
+    "Langevin",
+    "NoseHooverChain",
+    "Record",
+    "Simulation",
+    "State",
+    "StochasticCellRescaling",
+    "StochasticVelocityRescaling",
+    "Thermostat",
+    "VelocityVerlet",
+    "run_many",
+]
