@@ -93,7 +93,9 @@ def dipole_terms(
         second = total(charges[:, None, None] * centred[:, :, None] * centred[:, None, :])
         outer = centred[:, :, None] * moment[:, None, :]
         # sum_i q_i (r_j - r_i)(r_j - r_i)^T
-        spread = charge[:, None, None] * centred[:, :, None] * centred[:, None, :] - outer - outer.transpose(1, 2) + second
+        spread = (
+            charge[:, None, None] * centred[:, :, None] * centred[:, None, :] - outer - outer.transpose(1, 2) + second
+        )
         potential = strength / 3 * spread.diagonal(dim1=1, dim2=2).sum(dim=1)
         field = (2 * strength / 3)[:, None] * (charge[:, None] * centred - moment)
         tensor = -(2 * strength / 3)[:, None, None] * spread

@@ -124,7 +124,5 @@ def long_range_operator(
                     total[place] = part if total[place] is None else total[place] + part
         return (*total, *[None] * 5)
 
-    operator = Operator(
-        name, reference=reference, body=body, fake=fake, derivative=derivative, fill_missing=False
-    )
+    operator = Operator(name, reference=reference, body=body, fake=fake, derivative=derivative, fill_missing=False)
     return operator

@@ -103,9 +103,7 @@ class EwaldSum:
         atoms = np.arange(len(self.structure_index)) - (ends - counts)[self.structure_index]
         vectors, strengths, slopes = (
             part.numpy()
-            for part in _strengths(
-                torch.from_numpy(self.cells), torch.from_numpy(self.rows), self.alpha, self.exponent
-            )
+            for part in _strengths(torch.from_numpy(self.cells), torch.from_numpy(self.rows), self.alpha, self.exponent)
         )
         prepared = {
             "reciprocals": 2 * math.pi * np.linalg.inv(self.cells).transpose(0, 2, 1).copy(),
@@ -166,7 +164,6 @@ class EwaldSum:
                 tensor = reciprocals.transpose(0, 2, 1) @ by_phase[:, _MOMENTS] @ reciprocals
                 tensor[:, np.arange(3), np.arange(3)] += potential[index][:, None]
         return potential, gradient, tensor
-
 
     def hessian(self, positions: np.ndarray, charges: np.ndarray) -> np.ndarray:
         """Second derivatives (3 N, 3 N) of 1/2 sum_i q_i v_i, in blocks of waves by matrix products.

@@ -25,7 +25,6 @@ ORDERS = range(4, 9)
 _COMPONENTS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
-
 def _spline(order: int) -> BSpline:
     """Cardinal B-spline on 0 ... order; zero outside is left to the caller."""
     return BSpline.basis_element(np.arange(order + 1.0), extrapolate=False)
@@ -105,9 +104,7 @@ class ParticleMesh:
     exponent : int
     """
 
-    def __init__(
-        self, cells: np.ndarray, structure_index: np.ndarray, meshes: np.ndarray, alpha: float, exponent: int
-    ):
+    def __init__(self, cells: np.ndarray, structure_index: np.ndarray, meshes: np.ndarray, alpha: float, exponent: int):
         self.cells, self.meshes, self.alpha, self.exponent = cells, meshes, alpha, exponent
         self._offsets = np.searchsorted(structure_index, np.arange(len(cells) + 1))
         self._influences: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(cells)
@@ -207,7 +204,9 @@ def _fields_reference(positions, cells, sources, structure_index, geometry, alph
         strength, tensor_strengths = _influence(cell, mesh, alpha, exponent, with_tensor)
         potential, gradient = [], []
         for source in sources[:, atoms]:
-            density = weights.new_zeros(math.prod(shape)).index_add(0, at.flatten(), (source[:, None] * weights).flatten())
+            density = weights.new_zeros(math.prod(shape)).index_add(
+                0, at.flatten(), (source[:, None] * weights).flatten()
+            )
             spectrum = torch.fft.rfftn(density.reshape(shape))
             collected = torch.fft.irfftn(spectrum * strength, s=shape).flatten()[at]
             potential.append((collected * weights).sum(dim=1))
