@@ -145,7 +145,7 @@ def test_another_system(notebook, pictures):
     _press(notebook, "Start")
     step_slider(_slider(notebook, "three-body"), 5, key="ArrowLeft")
     wait_python(notebook, "abs(live.knobs['strength'].value - 20.5) < 1e-9 and live.running")
-    wait_python(notebook, "abs(live.simulation.potential.table[..., 6].item() - 20.5) < 1e-9", timeout=10)
+    wait_python(notebook, "abs(live.simulation.potential.table[..., 3].item() - 20.5) < 1e-9", timeout=10)
 
 
 def test_dark_and_narrow(notebook, pictures):

@@ -93,12 +93,12 @@ class LiveSimulation(Study):
         self._failure: Exception | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heeding = True  # whether controls act
+        self._places = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
         self._make_views()
         self._make_controls()
         self._load(next(iter(self.systems)))
         plots = ipywidgets.VBox([self.temperature_plot, self.energy_plot, self.distribution_plot])
         super().__init__(self._controls(), [plots], self._viewer)
-        self._places = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
         self.children = (*self.children, self._places)
         self.add_class("matterscape-live-simulation")
         self._view_count = 0  # makes the front end count
@@ -116,7 +116,7 @@ class LiveSimulation(Study):
             ("Speed", "steps/s"),
             ("Temperature", "K"),
             ("Volume", "Å³/atom"),
-            ("Energy drift", "meV per atom and ns"),
+            ("Energy drift", "meV/atom/ns"),
             ("Neighbour searches", ""),
         )
         self.readouts = {label: Readout(label, unit=unit) for label, unit in figures}
@@ -238,8 +238,7 @@ class LiveSimulation(Study):
     def close(self) -> None:
         """Stop the simulation and take the widget from the page."""
         self._halt()
-        if self.environments is not None:
-            self.environments.close()
+        self._remove_map()
         super().close()
 
     def _halt(self) -> None:
@@ -277,6 +276,7 @@ class LiveSimulation(Study):
             self._offer_pressure()
         self.view = LiveAtoms(system.atoms, height=440)
         self._viewer.children = (self.view,)
+        self._remove_map()
         self._build(system.atoms.copy())
         self._mark_stopped()
         self._show()
@@ -427,12 +427,18 @@ class LiveSimulation(Study):
         """Show a map of the surroundings of the atoms along the run so far, below the plots."""
         self.status("Comparing environments.")
         frames = self.simulation.at_step_boundary(lambda: list(self.frames))
-        made = EnvironmentMap(frames, self.systems[self.system.value].neighbour_cutoff)
-        if self.environments is not None:
-            self.environments.close()
+        cutoff = self.systems[self.system.value].neighbour_cutoff
+        made = EnvironmentMap(frames, cutoff, title=f"Environments along the run: {self.system.value}")
+        self._remove_map()
         self.environments = made
         self._places.children = (made,)
         self.status(f"{made.map.n_points:,} environments in {len(frames)} frames.")
+
+    def _remove_map(self) -> None:
+        self._places.children = ()
+        if self.environments is not None:
+            self.environments.close()
+        self.environments = None
 
     def _tick(self, thread: threading.Thread) -> None:
         if thread is not self._thread:  # stopped and started again, which has a tick of its own
@@ -550,7 +556,7 @@ def _slider(knob: Knob) -> ipywidgets.FloatSlider:
 def _adapt(
     slider: ipywidgets.FloatSlider, value: float, low: float, high: float, step: float | None = None, form: str = ".3g"
 ) -> None:
-    """Other ends of a slider, at once, so that the lower is never above the upper."""
-    with slider.hold_trait_notifications():
-        slider.min, slider.max, slider.value = low, high, value
+    """Other ends of a slider, in one message, so that the lower is never above the upper."""
+    with slider.hold_sync(), slider.hold_trait_notifications():
         slider.step, slider.readout_format = low if step is None else step, form
+        slider.min, slider.max, slider.value = low, high, value

@@ -136,8 +136,8 @@ def ready_systems() -> dict[str, System]:
             timestep_fs=10,
             neighbour_cutoff=4.6,
             knobs={
-                "epsilon_K": Knob(119.8, 60, 180, 1, "ε / k_B (K)"),
-                "sigma": Knob(3.405, 3.1, 3.7, 0.005, "σ (Å)"),
+                "epsilon_K": Knob(119.8, 59.8, 179.8, 1, "ε / k_B (K)"),
+                "sigma": Knob(3.405, 3.105, 3.705, 0.005, "σ (Å)"),
             },
             compressibility_per_GPa=0.5,
             highest_pressure_GPa=0.5,
