@@ -128,7 +128,9 @@ def test_an_explosion_is_a_sentence_and_is_overcome(notebook, pictures):
     _press(notebook, "Start")
     status = notebook.locator(f"{STUDY} .matterscape-status").filter(has_text="exploded")
     status.wait_for(timeout=30_000)
-    assert re.match(r"Step [\d,]+ exploded, first at atom \d+, at [\d,]+ K\. The last good frame stays", status.inner_text())
+    assert re.match(
+        r"Step [\d,]+ exploded, first at atom \d+, at [\d,]+ K\. The last good frame stays", status.inner_text()
+    )
     notebook.locator(STUDY).screenshot(path=pictures / "live-simulation-exploded.png")
     time = python(notebook, "live.history['time_ps'][-1]")
     box.fill("2")

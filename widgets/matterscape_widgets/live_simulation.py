@@ -83,12 +83,13 @@ class LiveSimulation(Study):
         If there are no systems.
     """
 
+    environments: EnvironmentMap | None = None
+    _thread: threading.Thread | None = None
+
     def __init__(self, systems: Mapping[str, System] | None = None, *, seed: int = 0):
         self.systems, self.seed = dict(ready_systems() if systems is None else systems), seed
         if not self.systems:
             raise ValueError("systems is empty; a LiveSimulation needs at least one.")
-        self.environments: EnvironmentMap | None = None
-        self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._failure: Exception | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -307,6 +308,7 @@ class LiveSimulation(Study):
             self._earlier_ps += old.time_ps
             self._energy_shift += float(old.conserved_energy[0] - simulation.conserved_energy[0])
         self.simulation = simulation
+        self._change_pace()
         self._sample(simulation)
         simulation.call(self._sample)
 
@@ -435,10 +437,10 @@ class LiveSimulation(Study):
         self.status(f"{made.map.n_points:,} environments in {len(frames)} frames.")
 
     def _remove_map(self) -> None:
-        self._places.children = ()
         if self.environments is not None:
+            self._places.children = ()
             self.environments.close()
-        self.environments = None
+            self.environments = None
 
     def _tick(self, thread: threading.Thread) -> None:
         if thread is not self._thread:  # stopped and started again, which has a tick of its own

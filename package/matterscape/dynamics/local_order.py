@@ -43,7 +43,8 @@ def crystalline_share(frames: Frames, cutoff: float, *, degree: int = 6, thresho
     pairs = structures.pairs(cutoff)
     offsets, first, second = pairs.offsets.numpy(), pairs.first.numpy(), pairs.second.numpy()
     harmonics = spherical_harmonics(pairs.vectors.detach().double(), degree).numpy()[:, degree**2 :]
-    sums = sparse.csr_matrix((np.ones(len(second)), np.arange(len(second)), offsets)) @ harmonics
+    add = sparse.csr_matrix((np.ones(len(second)), np.arange(len(second)), offsets), (structures.n_atoms, len(second)))
+    sums = add @ harmonics
     sums = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-300)
     alike = np.einsum("pm,pm->p", sums[first], sums[second]) > threshold
     return np.bincount(first[alike], minlength=structures.n_atoms) / np.maximum(np.diff(offsets), 1)
