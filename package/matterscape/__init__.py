@@ -16,6 +16,7 @@ _SUBPACKAGES = (
     "cli",
     "datasets",
     "descriptors",
+    "dynamics",
     "kernels",
     "maps",
     "models",

@@ -5,6 +5,7 @@ the peak memory of each in a process of its own. ``matterscape bench`` prints th
 """
 
 from matterscape.benchmarks.measure import run
-from matterscape.benchmarks.tasks import TASKS, Task, get_task
+from matterscape.benchmarks.task import Task
+from matterscape.benchmarks.tasks import TASKS, get_task
 
 __all__ = ["TASKS", "Task", "get_task", "run"]

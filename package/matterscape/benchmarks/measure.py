@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from matterscape.benchmarks.tasks import TASKS, Task, get_task
+from matterscape.benchmarks.task import Task
+from matterscape.benchmarks.tasks import TASKS, get_task
 
 ROUNDS = 25
 SECONDS = 8.0  # per task: slow ones get fewer rounds, at least two

@@ -3,35 +3,14 @@
 import difflib
 import functools
 import importlib.util
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-Calls = tuple[Callable[[], Any], Callable[[], Any] | None]
+from matterscape.benchmarks import potential_tasks
+from matterscape.benchmarks.task import Calls, Task
 
 SOAP = {"cutoff": 5.0, "max_radial": 8, "max_angular": 6, "smearing": 0.3}
-
-
-@dataclass(frozen=True)
-class Task:
-    """One comparison: ``prepare(size)`` returns our call and the peer's (None where the peer is missing)."""
-
-    name: str
-    what: str
-    peer: str
-    make: Callable[[Any], Calls]
-    full: Any
-    small: Any
-
-    def prepare(self) -> Calls:
-        """The two calls at the size that is reported."""
-        return self.make(self.full)
-
-    def prepare_small(self) -> Calls:
-        """The two calls at a size that only loads libraries and compiled code."""
-        return self.make(self.small)
 
 
 def get_task(name: str) -> Task:
@@ -175,3 +154,4 @@ for _l in (6, 8, 10, 12):
         100_000,
         1_000,
     )
+TASKS |= potential_tasks.TASKS

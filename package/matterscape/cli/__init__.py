@@ -1,4 +1,4 @@
-"""The command line: ``matterscape map``, ``studies``, ``run``, ``data``, ``bench`` and ``doctor``."""
+"""The command line: ``matterscape map``, ``studies``, ``run``, ``data``, ``driver``, ``bench`` and ``doctor``."""
 
 from matterscape.cli.app import main
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from matterscape.cli import bench_command, data_command, doctor, map_command, studies_command
+from matterscape.cli import bench_command, data_command, doctor, driver_command, map_command, studies_command
 
 app = typer.Typer(
     help="Atomistic machine learning and transport theory: maps of structures, live studies, benchmarks.",
@@ -19,6 +19,7 @@ app.command("map")(map_command.map_file)
 app.command("studies")(studies_command.studies)
 app.command("run")(studies_command.run)
 app.add_typer(data_command.app, name="data")
+app.command("driver")(driver_command.driver)
 app.command("bench")(bench_command.bench)
 app.command("doctor")(doctor.doctor)
 

@@ -5,54 +5,16 @@ It stands in for a data set of first-principles calculations where none is withi
 smooth, extensive and consistent with their forces.
 """
 
-from itertools import product
-
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from ase.calculators.tersoff import Tersoff, TersoffParameters
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from matterscape.datasets.packing import spread_points
-from matterscape.progress import progress
+from matterscape.potentials.tersoff import Tersoff
+from matterscape.structures import Structures
 
-# A (eV), B (eV), lambda1 (1/Å), lambda2 (1/Å), beta, n, c, d, h, and the radii (Å) between which the bond fades.
-_TERSOFF = {
-    "Si": (1830.8, 471.18, 2.4799, 1.7322, 1.1e-6, 0.78734, 1.0039e5, 16.217, -0.59825, 2.7, 3.0),
-    "C": (1393.6, 346.74, 3.4879, 2.2119, 1.5724e-7, 0.72751, 3.8049e4, 4.3484, -0.57058, 1.8, 2.1),
-}
-_CHI_SIC = 0.9776  # strength of the attraction between unlike atoms
 _BOND = {("Si",): 2.35, ("C",): 1.54, ("Si", "C"): 1.89}  # Å, in the tetrahedral phase
-
-
-def tersoff_calculator() -> Tersoff:
-    """ASE's Tersoff calculator with the parameters of Tersoff (1989) for silicon and carbon.
-
-    Mixing as in that paper: geometric means of A, B and the radii, arithmetic means of the exponents, and the angular
-    and bond-order parameters of the central atom.
-    """
-    parameters = {}
-    for centre, second, third in product(_TERSOFF, repeat=3):
-        a, b, lambda1, lambda2, beta, n, c, d, h, _, _ = _TERSOFF[centre]
-        a2, b2, lambda1_2, lambda2_2, *_ = _TERSOFF[second]
-        inner, outer = (np.sqrt(_TERSOFF[centre][k] * _TERSOFF[third][k]) for k in (-2, -1))
-        chi = 1.0 if centre == second else _CHI_SIC
-        parameters[centre, second, third] = TersoffParameters(
-            m=3,
-            gamma=1.0,
-            lambda3=0.0,
-            c=c,
-            d=d,
-            h=h,
-            n=n,
-            beta=beta,
-            lambda2=0.5 * (lambda2 + lambda2_2),
-            B=chi * np.sqrt(b * b2),
-            R=0.5 * (inner + outer),
-            D=0.5 * (outer - inner),
-            lambda1=0.5 * (lambda1 + lambda1_2),
-            A=np.sqrt(a * a2),
-        )
-    return Tersoff(parameters)
 
 
 def _unit_phases() -> dict[str, Atoms]:
@@ -130,9 +92,9 @@ def labelled_structures(n: int = 216, seed: int | np.random.Generator = 0) -> li
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(f"n is {n!r}; accepted is a whole number from 1")
     generator = np.random.default_rng(seed)
-    crystals, compositions, calculator = _unit_phases(), list(_BOND), tersoff_calculator()
-    structures = []
-    for i in progress(range(n), "labelled structures"):
+    crystals, compositions = _unit_phases(), list(_BOND)
+    frames, phases = [], []
+    for i in range(n):
         phase, composition = PHASES[i % len(PHASES)], compositions[i // len(PHASES) % len(compositions)]
         bond = _BOND[composition] * generator.uniform(0.94, 1.06)
         if phase == _LIQUID:
@@ -141,8 +103,10 @@ def labelled_structures(n: int = 216, seed: int | np.random.Generator = 0) -> li
             atoms = _distorted(crystals[phase], bond * _STRETCH[phase], generator)
         symbols = np.resize(composition, len(atoms))
         atoms.symbols = generator.permutation(symbols) if generator.random() < 1 / 3 else symbols
-        structures.append(_label(atoms, phase, calculator))
-    return structures
+        frames.append(atoms)
+        phases.append(phase)
+    _label(frames, phases)
+    return frames
 
 
 def _distorted(crystal: Atoms, bond: float, generator: np.random.Generator) -> Atoms:
@@ -159,10 +123,13 @@ def _random_packing(n_atoms: int, bond: float, generator: np.random.Generator) -
     return Atoms(f"Si{n_atoms}", spread_points(n_atoms, edge, 0.92 * bond, generator), cell=[edge] * 3, pbc=True)
 
 
-def _label(atoms: Atoms, phase: str, calculator: Tersoff) -> Atoms:
-    calculator.calculate(atoms)
-    results = calculator.results
-    atoms.info = {"energy": float(results["energy"]), "stress": results["stress"], "phase": phase}
-    atoms.set_array("forces", results["forces"])
-    atoms.set_array("atomic_energy", results["energies"])
-    return atoms
+def _label(frames: list[Atoms], phases: list[str]) -> None:
+    structures = Structures.from_ase(frames)
+    result = Tersoff.silicon_carbide()(structures)
+    ends = structures.offsets.tolist()
+    for k, (atoms, phase) in enumerate(zip(frames, phases)):
+        own = slice(ends[k], ends[k + 1])
+        stress = full_3x3_to_voigt_6_stress(result.stress[k].numpy())
+        atoms.info = {"energy": float(result.energy[k]), "stress": stress, "phase": phase}
+        atoms.set_array("forces", result.forces[own].numpy())
+        atoms.set_array("atomic_energy", result.energies[own].numpy())

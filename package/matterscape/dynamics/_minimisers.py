@@ -6,7 +6,6 @@ of all functions at the present coordinates and gives the next ones.
 
 import numpy as np
 
-ROUNDING = 1e-13  # relative error of a value
 LONGEST_STEP = 0.2  # Å: no row moves further at once
 
 
@@ -93,13 +92,14 @@ class Fire(_Minimiser):
 class ConjugateGradients(_Minimiser):
     """Nonlinear conjugate gradients (Polak-Ribière, restarted when beta < 0) with a line search on the slope.
 
-    The search brackets the zero of the slope along the direction and closes in by the secant, so it stays exact where
-    values no longer resolve the minimum. A point is taken when its slope has fallen to a tenth and its value has not
-    risen (J. Nocedal and S. J. Wright, Numerical Optimization (2006), ch. 3 and 5.2).
+    The search brackets the zero of the slope along the direction and closes in by the secant until 0.7 of the slope are
+    left (J. Nocedal and S. J. Wright, Numerical Optimization (2006), ch. 3 and 5.2). Values only stop it from climbing
+    a barrier: near a minimum they no longer resolve it, and at the cutoff of a truncated potential they jump.
     """
 
     FIRST_STEP = 0.05  # Å^2/eV
-    SLOPE_LEFT = 0.1
+    SLOPE_LEFT = 0.7
+    HIGHEST_RISE = 0.1  # eV
     MOST_TRIALS = 12
     per_structure = ("base_value", "base_slope", "step", "low", "low_slope", "high", "high_slope", "n_trials")
     per_row = ("base", "base_gradient", "direction")
@@ -117,7 +117,7 @@ class ConjugateGradients(_Minimiser):
     def advance(self, coordinates: np.ndarray, values: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """Next coordinates (M, 3) from values (B,) and gradient (M, 3) at the present ones."""
         slope = self._dot(gradient, self.direction)
-        lower = values <= self.base_value + ROUNDING * np.abs(values)
+        lower = values <= self.base_value + self.HIGHEST_RISE
         taken = lower & (np.abs(slope) <= self.SLOPE_LEFT * np.abs(self.base_slope))
         taken |= np.isinf(self.base_value)
         trial = self.step

@@ -73,7 +73,7 @@ def _on_cluster(simulations: Sequence[Simulation], steps: int, client: "Client")
             arrays, metadata, rows, error = future.result()
             simulation = futures[future]
             restart.restore(simulation, arrays, metadata)
-            simulation.append_rows(rows)
+            simulation.recorder.extend(rows, simulation)
             yield error
     finally:
         client.cancel(list(futures))
@@ -113,7 +113,7 @@ def _run_there(
 
 def _refuse_watchers(simulations: Sequence[Simulation]) -> None:
     for index, simulation in enumerate(simulations):
-        if not simulation.observe_only_records():
+        if not simulation.recorder.only_records:
             raise ValueError(
                 f"simulation {index} has callbacks or trajectory files, which do not travel to the workers of client; "
                 "use records, or run without a client"

@@ -92,7 +92,8 @@ def relax(
         Largest component of stress + pressure at the end (its trace / 3 when isotropic).
     method : "fire" or "conjugate-gradient"
         FIRE 2.0 (Guénolé et al., Comput. Mater. Sci. 175, 109584 (2020); Bitzek et al., Phys. Rev. Lett. 97, 170201
-        (2006)), robust; or Polak-Ribière conjugate gradients with a line search on the slope, faster near a minimum.
+        (2006)), robust; or Polak-Ribière conjugate gradients with a line search on the slope, which mostly needs fewer
+        evaluations.
     max_steps : int
         Most evaluations of the forces.
 
@@ -132,6 +133,8 @@ def relax(
                 next_ = next_[rows]
             coordinates = next_
     except KeyboardInterrupt:
+        if not best.steps.all():  # nothing to keep yet
+            raise
         reason = "before the interruption"
     if len(active):
         shown = ", ".join(map(str, active[:5])) + (" ..." if len(active) > 5 else "")
@@ -156,14 +159,14 @@ class _Enthalpy:
         self.start, self._cells = _geometry(structures)
         self._free = _free_atoms(structures, cell)
         if cell:
-            n_atoms = structures.atoms_per_structure.numpy()
+            n_atoms = structures.atoms_per_structure.cpu().numpy()
             self._weights = np.sqrt(n_atoms) * (np.abs(np.linalg.det(self._cells)) / n_atoms) ** (1 / 3)
             self.start = np.concatenate([self.start, np.zeros((3 * len(n_atoms), 3))])
         self._bind()
 
     def _bind(self) -> None:
         self._evaluate = Evaluator(self.potential, self.structures)
-        self.index = self.structures.structure_index.numpy()
+        self.index = self.structures.structure_index.cpu().numpy()
         cell_rows = np.repeat(np.arange(len(self._cells)), 3 if self.cell else 0)
         self.owner = np.concatenate([self.index, cell_rows])
 
@@ -192,8 +195,9 @@ class _Enthalpy:
         self.energies = np.bincount(self.index, self._evaluate.energies, len(self._cells))
         if not np.isfinite(self.energies).all():
             structure = int(np.argmin(np.isfinite(self.energies)))
+            formula = self.structures[structure].to_ase()[0].get_chemical_formula()
             raise ValueError(
-                f"the potential gives energy {self.energies[structure]} for a structure of {self.structures.to_ase()}"
+                f"the potential gives an energy of {self.energies[structure]} eV for a structure {formula}"
             )
         gradient = np.where(self._free[:, None], -self._evaluate.forces, 0.0)
         self.max_forces = np.zeros(len(self._cells))
@@ -235,7 +239,7 @@ class _Best:
     def __init__(self, structures: Structures):
         n_structures = structures.n_structures
         self._structures = structures
-        self._offsets = structures.offsets.numpy()
+        self._offsets = structures.offsets.cpu().numpy()
         self.positions, self.cells = _geometry(structures)
         self.enthalpies = np.full(n_structures, np.inf)
         self.energies, self.max_forces = np.full(n_structures, np.nan), np.full(n_structures, np.nan)

@@ -18,7 +18,8 @@ from matterscape.dynamics import restart as restart_files
 from matterscape.dynamics import setup
 from matterscape.dynamics.integrators import Integrator, checked_number
 from matterscape.dynamics.observables import Observables
-from matterscape.dynamics.records import Record, read_metadata, write_metadata
+from matterscape.dynamics.recorder import Recorder
+from matterscape.dynamics.records import Record
 from matterscape.dynamics.state import ExplosionError, State
 from matterscape.dynamics.trajectory import TrajectoryWriter
 from matterscape.potentials import Potential
@@ -123,11 +124,7 @@ class Simulation(Observables):
         self._begin(state, integrator, timestep_fs, start.charges, folder)
         self._templates = start.structures.to_ase()
         self.measure_drift()
-        if self.folder is not None and read_metadata(self.folder) is not None:
-            raise ValueError(
-                f"folder {self.folder} holds the records of another run; give a new folder, or continue that run with "
-                "Simulation.restart"
-            )
+        self.recorder.refuse_used_folder()
 
     def _begin(
         self,
@@ -138,21 +135,14 @@ class Simulation(Observables):
         folder: str | PathLike | None,
     ) -> None:
         self.state, self.integrator, self.charges = state, integrator, charges
-        self.records: dict[str, Record] = {}
-        self._callbacks: list[tuple[int, Callable[[Simulation], Any]]] = []
-        self._trajectories: list[TrajectoryWriter] = []
+        self.recorder = Recorder(None if folder is None else Path(folder))
         self._clock = (0, 0.0)  # a step and the time in ps at which it was
         self._timestep_fs = checked_number("timestep_fs", timestep_fs, inclusive=False)
-        self._finished_step = -1  # the last step that was recorded
         self._gate = threading.Lock()
         self._requests: deque[tuple[Callable[[], Any], Future]] = deque()
         self._runner: int | None = None
         self._stop = False
-        self.folder = None if folder is None else Path(folder)
-        self._known_records: dict[str, Any] = {}
         self._templates = state.structures().to_ase()
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
         self._backup = [
             (array, array.copy())
             for array in (state.positions, state.velocities, state.cells, *integrator.arrays().values())
@@ -190,20 +180,18 @@ class Simulation(Observables):
             self._stop = False
         try:
             with self._interrupt_at_step_boundary():
-                self._observe()
+                self.recorder.observe(self)
                 items = range(int(steps))
                 for _ in progress(items, "molecular dynamics") if show_progress else items:
                     if self._stop:
                         break
                     self._advance()
-                    self._observe()
+                    self.recorder.observe(self)
                     if self._requests:
                         self._serve()
         finally:
-            with self._gate:
-                self._runner = None
-            self._serve()
-            self.flush()
+            self._leave()
+            self.recorder.flush()
         if self._interrupted:
             raise KeyboardInterrupt
 
@@ -233,15 +221,15 @@ class Simulation(Observables):
     def _advance(self) -> None:
         state, integrator = self.state, self.integrator
         following = state.step + 1
-        pieces = integrator.pieces_at(following) or self._records_with_pieces(following)
+        pieces = integrator.pieces_at(following) or self.recorder.needs_pieces(following)
         for live, copy in self._backup:
             np.copyto(copy, live)
         try:
             integrator.step(state, self._timestep_fs * units.fs, pieces)
             state.check_temperature()
-        except ValueError as error:
+        except BaseException as error:
             self._return_to_last_good_step()
-            if isinstance(error, ExplosionError):
+            if isinstance(error, ExplosionError) or not isinstance(error, ValueError):
                 raise
             temperature = self.state.hottest_K()
             raise ExplosionError(
@@ -256,6 +244,14 @@ class Simulation(Observables):
         for live, copy in self._backup:
             np.copyto(live, copy)
         self.state.evaluate()
+
+    def _leave(self) -> None:
+        """Answer the last requests; nobody may ask a run that has ended."""
+        while self._runner is not None:
+            self._serve()
+            with self._gate:
+                if not self._requests:
+                    self._runner = None
 
     def _serve(self) -> None:
         while self._requests:
@@ -389,21 +385,13 @@ class Simulation(Observables):
             )
         else:
             raise ValueError(f"what is {what!r}; accepted are a function, and {', '.join(self.units)}")
-        if made.name in self.records:
-            raise ValueError(f"name is {made.name!r}, which is recorded already; give another name")
-        self.at_step_boundary(lambda: self._add_record(made))
+        self.at_step_boundary(lambda: self.recorder.add(made, self))
         return made
-
-    def _add_record(self, made: Record) -> None:
-        if made.name in self._known_records:
-            made.resume(self.folder, self._known_records[made.name], self.step)
-        self.records[made.name] = made
-        self._write_metadata()
 
     def call(self, function: Callable[["Simulation"], Any], every: int = 1) -> None:
         """Call ``function(simulation)`` after every step that ``every`` divides, e.g. to show or steer something."""
         stride = setup.whole_stride(every)
-        self.at_step_boundary(lambda: self._callbacks.append((stride, function)))
+        self.at_step_boundary(lambda: self.recorder.add_callback(function, stride))
 
     def write(self, path: str | PathLike, every: int = 1, *, structure: int = 0) -> None:
         """Write frames of one structure to an extended XYZ (``.xyz``, ``.extxyz``) or ASE (``.traj``) file.
@@ -412,49 +400,12 @@ class Simulation(Observables):
         """
         structure = range(self.state.n_structures)[structure]
         writer = TrajectoryWriter(Path(path), setup.whole_stride(every), structure)
+        self.at_step_boundary(lambda: self.recorder.add_trajectory(writer))
 
-        def begin() -> None:
-            writer.open(after=self._finished_step)
-            self._trajectories.append(writer)
-
-        self.at_step_boundary(begin)
-
-    def _records_with_pieces(self, step: int) -> bool:
-        return any(record.pieces and step % record.every == 0 for record in self.records.values())
-
-    def _observe(self) -> None:
-        step = self.state.step
-        if step == self._finished_step:
-            return
-        for record in self.records.values():
-            if step % record.every == 0:
-                begins = record.store is None
-                record.take(self, self.folder)
-                if begins:
-                    self._write_metadata()
-        for writer in self._trajectories:
-            if step % writer.every == 0:
-                writer.append(self.frame(writer.structure))
-        for every, function in self._callbacks:
-            if step % every == 0:
-                function(self)
-        self._finished_step = step
-
-    def observe_only_records(self) -> bool:
-        """Whether nothing but records watches the run: no callback, no trajectory file."""
-        return not self._callbacks and not self._trajectories
-
-    def append_rows(self, rows: dict[str, tuple[np.ndarray, int | None]]) -> None:
-        """Add rows of records (and the step of the first) that were made elsewhere, after those that are here."""
-        for name, (values, first_step) in rows.items():
-            self.records[name].extend(values, first_step, self.folder)
-        self._write_metadata()
-
-    def flush(self) -> None:
-        """Bring all records into their files."""
-        for record in self.records.values():
-            if record.store is not None:
-                record.store.flush()
+    @property
+    def records(self) -> dict[str, Record]:
+        """The records by name."""
+        return self.recorder.records
 
     def export(self, path: str | PathLike) -> None:
         """Write all records to an ``.npz`` file: an array and its steps for each, and the units as JSON text."""
@@ -462,19 +413,12 @@ class Simulation(Observables):
         for name, record in self.records.items():
             arrays[name] = record.values
             arrays[f"{name}.steps"] = record.steps
-        restart_files.write_npz(Path(path), arrays, self._metadata())
+        restart_files.write_npz(Path(path), arrays, self.recorder.metadata(self))
 
-    def _metadata(self) -> dict[str, Any]:
-        return {
-            "records": {**self._known_records, **{name: r.metadata() for name, r in self.records.items()}},
-            "timestep_fs": self._timestep_fs,
-            "species": list(self.species),
-            **restart_files.provenance(self.potential),
-        }
-
-    def _write_metadata(self) -> None:
-        if self.folder is not None:
-            write_metadata(self.folder, self._metadata())
+    def provenance(self) -> dict[str, Any]:
+        """Time step, species, potential and versions."""
+        own = {"timestep_fs": self._timestep_fs, "species": list(self.species)}
+        return {**own, **restart_files.provenance(self.potential)}
 
     # -- structures ----------------------------------------------------------------------------------------------------
 
@@ -506,12 +450,13 @@ class Simulation(Observables):
     def save(self, path: str | PathLike) -> None:
         """Write a restart file (``.npz``): a run that continues from it equals the uninterrupted one bit for bit.
 
-        The file appears at once or not at all. Records go to their files first.
+        The file appears at once or not at all, and the records' files are brought up to date first. For one every
+        10000 steps: ``simulation.call(lambda simulation: simulation.save(path), every=10000)``.
         """
         self.at_step_boundary(lambda: self._save(Path(path)))
 
     def _save(self, path: Path) -> None:
-        self.flush()
+        self.recorder.flush()
         restart_files.save(self, path)
 
     @classmethod
@@ -544,8 +489,7 @@ class Simulation(Observables):
             If the file is no restart file, or was written with another potential.
         """
         simulation = restart_files.load(cls, Path(path), potential, integrator=integrator, folder=folder)
-        if simulation.folder is not None:
-            simulation._known_records = (read_metadata(simulation.folder) or {"records": {}})["records"]
+        simulation.recorder.continue_folder()
         return simulation
 
     def progress_made(self) -> dict[str, Any]:
@@ -553,7 +497,7 @@ class Simulation(Observables):
         return {
             "timestep_fs": self._timestep_fs,
             "clock": list(self._clock),
-            "finished_step": self._finished_step,
+            "finished_step": self.recorder.finished_step,
             "first_energy": self._first_energy.tolist(),
             "first_time": self._first_time,
         }
@@ -561,7 +505,7 @@ class Simulation(Observables):
     def take_up(self, made: dict[str, Any]) -> None:
         """Go on where :meth:`progress_made` described the run."""
         self._clock = tuple(made["clock"])
-        self._finished_step = made["finished_step"]
+        self.recorder.finished_step = made["finished_step"]
         self._first_energy, self._first_time = np.array(made["first_energy"]), made["first_time"]
 
     def __repr__(self) -> str:

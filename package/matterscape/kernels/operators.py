@@ -29,11 +29,18 @@ _detach_inputs = False
 
 
 @contextlib.contextmanager
-def launch() -> Iterator[None]:
-    """Numba kernels called inside use the package's number of threads, and no other Python thread launches any."""
+def launch(first_use_of: str | None = None) -> Iterator[None]:
+    """Numba kernels called inside use the package's number of threads, and no other Python thread launches any.
+
+    Parameters
+    ----------
+    first_use_of : str, optional
+        Name of a kernel that this call may have to compile, which is said if it takes more than a second.
+    """
     with _launch:
         numba.set_num_threads(get_threads())  # a setting of the calling thread
-        yield
+        with contextlib.nullcontext() if first_use_of is None else _compile_notice(first_use_of):
+            yield
 
 
 @contextlib.contextmanager
@@ -117,10 +124,9 @@ class Operator:
     def _on_cpu(self, *arguments: Any) -> Any:
         converted = [np.ascontiguousarray(a.detach().numpy()) if isinstance(a, torch.Tensor) else a for a in arguments]
         key = tuple((a.dtype.char, a.ndim) if isinstance(a, np.ndarray) else type(a) for a in converted)
-        with launch():
-            with _compile_notice(self.name) if key not in self._compiled else contextlib.nullcontext():
-                result = self._body(*converted)
-            self._compiled.add(key)
+        with launch(None if key in self._compiled else self.name):
+            result = self._body(*converted)
+        self._compiled.add(key)
         if isinstance(result, tuple):
             return tuple(torch.from_numpy(array) for array in result)
         return torch.from_numpy(result)

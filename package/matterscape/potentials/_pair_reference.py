@@ -60,7 +60,7 @@ def pair_energies(distances: torch.Tensor, rows: torch.Tensor, parameters: torch
         Row of the table for each pair.
     parameters : tensor (R, N_COLUMNS)
     """
-    total = torch.zeros_like(distances)
+    total = 0 * distances  # stays differentiable where every pair is beyond its cutoff
     for name, (_, form) in FORMS.items():
         table = parameters[:, BLOCKS[name]]
         inside = (distances < table[rows, CUTOFF]).nonzero()[:, 0]
@@ -72,6 +72,20 @@ def pair_energies(distances: torch.Tensor, rows: torch.Tensor, parameters: torch
         t = ((r - start) / torch.where(width > 0, width, 1)).clamp(min=0)  # 0 where nothing is switched off
         total = total.index_add(0, inside, phi * (1 - t) ** 3 * (1 + t * (3 + 6 * t)))
     return total
+
+
+def pair_derivatives(
+    distances: torch.Tensor, rows: torch.Tensor, parameters: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Energies (P,), first and second derivatives of pairs; arguments as of :func:`pair_energies`."""
+    with torch.enable_grad():
+        r = distances.detach().requires_grad_()
+        phi = pair_energies(r, rows, parameters)
+        (slope,) = torch.autograd.grad(phi.sum(), r, create_graph=True)
+        if not slope.requires_grad:  # every pair is beyond its cutoff
+            return phi.detach(), slope, torch.zeros_like(slope)
+        (curvature,) = torch.autograd.grad(slope.sum(), r)
+    return phi.detach(), slope.detach(), curvature
 
 
 def energies(

@@ -40,6 +40,12 @@ def _read(builder, pointer):
     return value
 
 
+def _broadcast(builder, value):
+    undefined = ir.Constant(_DOUBLES, ir.Undefined)
+    first = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), 4), [0] * 4))
+
+
 def _is_rows(rows) -> bool:
     return isinstance(rows, types.Array) and rows.ndim == 2 and rows.layout == "C" and rows.dtype == types.float64
 
@@ -78,11 +84,9 @@ def force_and_energy(typingctx, point, centre, slope, energy):
         return None
 
     def lower(context, builder, sig, args):
-        undefined, zero = ir.Constant(_DOUBLES, ir.Undefined), ir.Constant(ir.IntType(32), 0)
-        slope = builder.insert_element(undefined, args[2], zero)
-        slope = builder.shuffle_vector(slope, undefined, ir.Constant(ir.VectorType(ir.IntType(32), 4), [0] * 4))
+        slope, energy = (_broadcast(builder, value) for value in args[2:])
         vector = builder.fmul(builder.fsub(args[0], args[1], flags=_FLAGS), slope, flags=_FLAGS)
-        return builder.insert_element(vector, args[3], ir.Constant(ir.IntType(32), 3))
+        return builder.shuffle_vector(vector, energy, ir.Constant(ir.VectorType(ir.IntType(32), 4), [0, 1, 2, 7]))
 
     return _quad(point, centre, types.float64, types.float64), lower
 

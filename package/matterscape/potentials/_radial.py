@@ -20,7 +20,7 @@ from matterscape.potentials._lane_functions import (
     where_below,
 )
 
-# header of a row
+# header of a row; an unswitched Lennard-Jones interaction by itself needs no distances, only their squares
 CUTOFF_SQUARED, CLOSEST_SQUARED, NEEDS_DISTANCES = 0, 1, 2
 # every block starts with its cutoff (0: absent), where it starts to be switched off, and what is subtracted
 CUTOFF, SWITCH, SHIFT, FIRST = 0, 1, 2, 3
@@ -44,7 +44,7 @@ _inline = numba.njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy",
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 def radial(parameters, row, tiles, begin, end, values, slopes):
-    """Energies phi and phi'(r) / r of pairs of the same two types.
+    """Halves of the energies phi, and phi'(r) / r, of pairs of the same two types.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ def radial(parameters, row, tiles, begin, end, values, slopes):
         Row of these two types.
     tiles : array (n, 8), float64
         Squared distances; rows ``begin`` to ``end`` are read.
-    values, slopes : arrays (at least end - begin, 8), float64
-        Outputs.
+    values, slopes : arrays (n, 8), float64
+        Outputs, the same rows.
 
     Returns
     -------
@@ -62,13 +62,23 @@ def radial(parameters, row, tiles, begin, end, values, slopes):
         Is a pair closer than its parameters allow?
     """
     too_close = False
+    if parameters[row, NEEDS_DISTANCES] == 0.0:
+        a, b = parameters[row, LENNARD_JONES + FIRST], parameters[row, LENNARD_JONES + FIRST + 1]
+        limit, shift = parameters[row, CUTOFF_SQUARED], parameters[row, LENNARD_JONES + SHIFT]
+        closest = parameters[row, CLOSEST_SQUARED]
+        for tile in range(begin, end):
+            squares = load(tiles, tile)
+            too_close |= any_below(squares, closest)
+            value, slope = _lennard_jones(squares, a, b)
+            store(values, tile, 0.5 * where_below(squares, limit, value - shift))
+            store(slopes, tile, where_below(squares, limit, slope))
+        return too_close
     for tile in range(begin, end):
         squares = load(tiles, tile)
         too_close |= any_below(squares, parameters[row, CLOSEST_SQUARED])
-        r = inverse = value = slope = 0.0 * squares
-        if parameters[row, NEEDS_DISTANCES] > 0.0:
-            r = square_root(squares)
-            inverse = 1.0 / r
+        r = square_root(squares)
+        inverse = 1.0 / r
+        value = slope = 0.0 * squares
         if parameters[row, LENNARD_JONES + CUTOFF] > 0.0:
             p = LENNARD_JONES
             phi, change = _lennard_jones(squares, parameters[row, p + 3], parameters[row, p + 4])
@@ -116,8 +126,8 @@ def radial(parameters, row, tiles, begin, end, values, slopes):
                 squares, r, inverse, phi, change, parameters[row, p], parameters[row, p + 1], parameters[row, p + 2]
             )
             value, slope = value + phi, slope + change
-        store(values, tile - begin, value)
-        store(slopes, tile - begin, slope)
+        store(values, tile, 0.5 * value)
+        store(slopes, tile, slope)
     return too_close
 
 

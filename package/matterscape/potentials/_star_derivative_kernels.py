@@ -85,22 +85,23 @@ def _expand(n, matrix, blocks):
 
 @numba.njit(nogil=True, cache=True, parallel=True, error_model="numpy")
 def star_hessians(
-    positions, types, star_offsets, neighbours, parameters, tables, kind, max_chunks, block_offsets, blocks
+    positions, types, star_offsets, neighbours, parameters, tables, kind, max_chunks, start, block_offsets, blocks
 ):
-    """``blocks[block_offsets[i]:block_offsets[i + 1]]`` receives star i's second derivatives, centre first."""
-    n_centres = len(star_offsets) - 1
+    """``blocks[block_offsets[m]:block_offsets[m + 1]]`` is filled for star ``start + m``, its centre first."""
+    n_centres = len(block_offsets) - 1
     n_chunks = min(n_centres, max_chunks)
-    longest = np.diff(star_offsets).max()
+    longest = np.diff(star_offsets[start : start + n_centres + 1]).max()
     for chunk in numba.prange(n_chunks):
         scratch = _scratch(longest)
         neighbour_types = np.empty(longest, np.int64)
         matrix = np.empty((3 * longest, 3 * longest))
-        for i in range(chunk * n_centres // n_chunks, (chunk + 1) * n_centres // n_chunks):
+        for m in range(chunk * n_centres // n_chunks, (chunk + 1) * n_centres // n_chunks):
+            i = start + m
             n = _place_star(i, positions, types, star_offsets, neighbours, scratch[0], neighbour_types)
             for c in range(3 * n):
                 # by rows, as the matrix is symmetric up to rounding
                 _column(c // 3, c % 3, n, neighbour_types, types[i], parameters, tables, kind, scratch, matrix[c])
-            _expand(n, matrix, blocks[block_offsets[i] : block_offsets[i + 1]])
+            _expand(n, matrix, blocks[block_offsets[m] : block_offsets[m + 1]])
 
 
 @numba.njit(nogil=True, cache=True)
@@ -122,19 +123,19 @@ def star_third_derivatives(
         scratch = _scratch(longest)
         vectors = scratch[0]
         neighbour_types = np.empty(longest, np.int64)
-        ahead, behind = np.empty(3 * longest), np.empty(3 * longest)
+        columns = np.empty((2, 3 * longest))
         raw = np.empty((3 * longest, 3 * longest, 3 * longest))
         for i in range(chunk * n_centres // n_chunks, (chunk + 1) * n_centres // n_chunks):
             n = _place_star(i, positions, types, star_offsets, neighbours, vectors, neighbour_types)
             for r in range(3 * n):
                 kept = vectors[r // 3, r % 3]
                 for q in range(r + 1):
-                    vectors[r // 3, r % 3] = kept + step
-                    _column(q // 3, q % 3, n, neighbour_types, types[i], parameters, tables, kind, scratch, ahead)
-                    vectors[r // 3, r % 3] = kept - step
-                    _column(q // 3, q % 3, n, neighbour_types, types[i], parameters, tables, kind, scratch, behind)
+                    for side in range(2):
+                        vectors[r // 3, r % 3] = kept + (1 - 2 * side) * step
+                        column = columns[side]
+                        _column(q // 3, q % 3, n, neighbour_types, types[i], parameters, tables, kind, scratch, column)
                     for p in range(3 * n):
-                        raw[r, q, p] = (ahead[p] - behind[p]) / (2 * step)
+                        raw[r, q, p] = (columns[0, p] - columns[1, p]) / (2 * step)
                 vectors[r // 3, r % 3] = kept
             packed = values[value_offsets[i] : value_offsets[i + 1]]
             for r in range(3 * n):

@@ -108,7 +108,10 @@ def _accumulate(
         add_buffers(gradients.reshape(n_chunks - 1, gradient.size), gradient.reshape(gradient.size))
         if with_pieces:
             add_buffers(all_pieces.reshape(n_chunks - 1, pieces.size), pieces.reshape(pieces.size))
-    return overlaps.max()
+    for overlap in overlaps:
+        if overlap >= 0:
+            return overlap
+    return np.int64(-1)
 
 
 def chunk_bounds(offsets: np.ndarray, n_chunks: int) -> np.ndarray:

@@ -36,7 +36,7 @@ def energies(
     tensor (n_centres,)
         U_i in eV.
     """
-    n_species = round(float(parameters[0, 0]))
+    n_species = round(float(parameters[0, 0].detach()))
     rows = 1 + types[first] * n_species + types[second]
     kept = ((vectors**2).sum(1) < parameters[rows, 0]).nonzero().flatten()
     kept = kept[torch.argsort(first[kept], stable=True)]

@@ -14,7 +14,7 @@ class Sum(Potential):
     Parameters
     ----------
     *terms : Potential
-        Sums among them are taken apart.
+        Plain sums among them are taken apart.
 
     Raises
     ------
@@ -25,7 +25,8 @@ class Sum(Potential):
     def __init__(self, *terms: Potential):
         flat: list[Potential] = []
         for term in terms:
-            flat.extend(term.terms if isinstance(term, Sum) else [term])
+            # what derives from Sum may have faster ways than its terms one by one
+            flat.extend(term.terms if type(term) is Sum else [term])
         self.terms = tuple(flat)
         limited = [set(term.species) for term in self.terms if term.species is not None]
         if limited:

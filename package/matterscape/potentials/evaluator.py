@@ -38,6 +38,7 @@ class Evaluator:
         self.energies = np.zeros(n_atoms)
         self.forces = np.zeros((n_atoms, 3))
         self.flux_tensors = np.zeros((n_atoms, 3, 3))
+        self._used: set[bool] = set()  # values of pieces whose kernels are compiled
 
     def __call__(self, positions: np.ndarray, cells: np.ndarray, *, pieces: bool = False) -> None:
         """Evaluate at new positions and cells.
@@ -50,13 +51,14 @@ class Evaluator:
         pieces : bool
             Also compute the flux tensors, which hold the virial.
         """
-        with launch():
+        with launch(None if pieces in self._used else str(self.potential)):
             self.lists.update(positions, cells)
             self.energies.fill(0.0)
             self.forces.fill(0.0)
             if pieces:
                 self.flux_tensors.fill(0.0)
             self.bound.add(positions, cells, self.energies, self.forces, self.flux_tensors if pieces else None)
+        self._used.add(pieces)
 
     @property
     def n_rebuilds(self) -> int:

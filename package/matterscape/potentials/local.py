@@ -68,7 +68,8 @@ def local_operator(name: str, *, energies: Energies, accumulate: Accumulate, hal
             vectors = positions[second] - positions[first]
             if not vectors.requires_grad:
                 vectors.requires_grad_()
-            values = energies(vectors, first, second, types, n_centres, parameters, tables, kind)
+            # without a pair the sum below would depend on nothing
+            values = energies(vectors, first, second, types, n_centres, parameters, tables, kind) + 0 * vectors.sum()
             weighted = values if len(weights) == 0 else weights[:n_centres] * values
             (slopes,) = torch.autograd.grad(weighted.sum(), vectors, create_graph=differentiable)
             gradient = torch.zeros_like(positions).index_add(0, second, slopes).index_add(0, first, -slopes)
@@ -260,6 +261,5 @@ def _too_close(potential, structures, extended, owners, second, offsets, pair) -
     start = int(structures.offsets[structure])
     names = [f"{chemical_symbols[int(structures.species[atom])]} (atom {atom - start})" for atom in (i, j)]
     return ValueError(
-        f"{names[0]} and {names[1]} of structure {structure} are {distance:.3f} Å apart, closer than {potential} "
-        "allows: beyond its barrier the energy falls without limit"
+        f"{names[0]} and {names[1]} of structure {structure} are {distance:.3f} Å apart, closer than {potential} allows"
     )

@@ -1,16 +1,16 @@
 """Particle-mesh Ewald sums for 1/r and every other inverse power: charges on a mesh, fast Fourier transforms.
 
-Charges are spread with cardinal B-splines (smooth PME: Essmann et al., J. Chem. Phys. 103, 8577 (1995)), the strengths of
-the waves carry the energy-optimal factor U^2 / (sum_m U_m^2)^2 of P3M (Hockney and Eastwood; Ballenegger, Cerda and Holm,
-J. Chem. Theory Comput. 8, 936 (2012)), and forces are the exact derivatives of the energy. The flux tensors take six
-more transforms, of the strengths g delta_ab + h k_a k_b (g' = k h the derivative of g).
+Charges are spread with cardinal B-splines (smooth PME: Essmann et al., J. Chem. Phys. 103, 8577 (1995)), the strengths
+of the waves carry the energy-optimal factor U^2 / (sum_m U_m^2)^2 of P3M (Hockney and Eastwood; Ballenegger, Cerda and
+Holm, J. Chem. Theory Comput. 8, 936 (2012)), and forces are the exact derivatives of the energy. The flux tensors take
+six more transforms, of the strengths g delta_ab + h k_a k_b (g' = k h the derivative of g).
 """
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import scipy.fft
 import torch
 from scipy.interpolate import BSpline
 
@@ -22,7 +22,6 @@ from matterscape.potentials.inverse_power import fourier, fourier_at_zero
 
 ORDERS = range(4, 9)
 _COMPONENTS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-
 
 
 def _spline(order: int) -> BSpline:
@@ -51,8 +50,8 @@ def spline_tables(order: int) -> tuple[np.ndarray, np.ndarray]:
 def window_factor(n_points: int, order: int) -> np.ndarray:
     """U^2 / (sum_m U_m^2)^2 of the waves 0, 1, ..., -1 of a mesh axis (n_points,); 0 for the wave at half the mesh.
 
-    U = sinc^order is the spline's Fourier transform; the sum over its aliases m is a cosine series whose coefficients are
-    the spline of twice the order at whole numbers.
+    U = sinc^order is the spline's Fourier transform; the sum over its aliases m is a cosine series whose coefficients
+    are the spline of twice the order at whole numbers.
     """
     angle = 2 * math.pi * np.fft.fftfreq(n_points)
     overlap = _spline(2 * order)(np.arange(1.0, 2 * order)) @ np.cos(np.arange(1 - order, order)[:, None] * angle)
@@ -104,12 +103,10 @@ class ParticleMesh:
     exponent : int
     """
 
-    def __init__(
-        self, cells: np.ndarray, structure_index: np.ndarray, meshes: np.ndarray, alpha: float, exponent: int
-    ):
+    def __init__(self, cells: np.ndarray, structure_index: np.ndarray, meshes: np.ndarray, alpha: float, exponent: int):
         self.cells, self.meshes, self.alpha, self.exponent = cells, meshes, alpha, exponent
         self._offsets = np.searchsorted(structure_index, np.arange(len(cells) + 1))
-        self._influences: list[tuple[torch.Tensor, torch.Tensor] | None] = [None] * len(cells)
+        self._influences: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(cells)
 
     def fields(
         self, positions: np.ndarray, sources: np.ndarray, with_tensor: bool
@@ -128,11 +125,12 @@ class ParticleMesh:
             )
         return potential, gradient, tensor
 
-    def _influence(self, structure: int, with_tensor: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def _influence(self, structure: int, with_tensor: bool) -> tuple[np.ndarray, np.ndarray]:
         kept = self._influences[structure]
         if kept is None or (with_tensor and len(kept[1]) == 0):
             cell, geometry = torch.from_numpy(self.cells[structure]), self.meshes[structure].tolist()
-            kept = self._influences[structure] = _influence(cell, geometry, self.alpha, self.exponent, with_tensor)
+            parts = _influence(cell, geometry, self.alpha, self.exponent, with_tensor)
+            kept = self._influences[structure] = tuple(part.numpy() for part in parts)
         return kept
 
     def _one_structure(self, structure, positions, sources, potential, gradient, tensor):
@@ -146,18 +144,17 @@ class ParticleMesh:
             np.ascontiguousarray(positions), to_mesh, np.array(shape), corners, remainders, by_plane, plane_offsets
         )
         mesh = np.empty((shape[0], shape[1], shape[2] + kernels.PADDING))
-        inner = torch.from_numpy(mesh)[:, :, : shape[2]]
-        n_chunks = min(get_threads(), shape[0])
+        workers = get_threads()
         strength, tensor_strengths = self._influence(structure, len(tensor) > 0)
 
-        def back(spectrum: torch.Tensor, values: np.ndarray, derivatives: np.ndarray) -> None:
-            kernels.pad(torch.fft.irfftn(spectrum, s=shape).numpy(), mesh)
+        def back(spectrum: np.ndarray, values: np.ndarray, derivatives: np.ndarray) -> None:
+            kernels.pad(scipy.fft.irfftn(spectrum, s=shape, workers=workers, overwrite_x=True), mesh)
             kernels.collect(corners, remainders, by_plane, weights, slopes, mesh, values, derivatives)
 
         for index in range(len(sources)):
             charges = np.ascontiguousarray(sources[index])
-            kernels.spread(corners, remainders, by_plane, plane_offsets, charges, weights, n_chunks, mesh)
-            spectrum = torch.fft.rfftn(inner)
+            kernels.spread(corners, remainders, by_plane, plane_offsets, charges, weights, min(workers, shape[0]), mesh)
+            spectrum = scipy.fft.rfftn(mesh[:, :, : shape[2]], workers=workers)
             derivatives = np.empty((n_atoms, 3))
             back(spectrum * strength, potential[index], derivatives)
             gradient[index] = derivatives @ to_mesh.T
@@ -206,7 +203,9 @@ def _fields_reference(positions, cells, sources, structure_index, geometry, alph
         strength, tensor_strengths = _influence(cell, mesh, alpha, exponent, with_tensor)
         potential, gradient = [], []
         for source in sources[:, atoms]:
-            density = weights.new_zeros(math.prod(shape)).index_add(0, at.flatten(), (source[:, None] * weights).flatten())
+            density = weights.new_zeros(math.prod(shape)).index_add(
+                0, at.flatten(), (source[:, None] * weights).flatten()
+            )
             spectrum = torch.fft.rfftn(density.reshape(shape))
             collected = torch.fft.irfftn(spectrum * strength, s=shape).flatten()[at]
             potential.append((collected * weights).sum(dim=1))

@@ -22,7 +22,7 @@ COLUMNS = (
 _CENTRE = ("beta", "n", "c", "d", "costheta0")
 _BOND = ("A", "B", "lambda1", "lambda2", "R", "D")
 
-# J. Tersoff, Phys. Rev. B 39, 5566 (1989), table I, with the erratum Phys. Rev. B 41, 3248 (1990); A, B in eV, lambda
+# J. Tersoff, Phys. Rev. B 39, 5566 (1989), with the erratum Phys. Rev. B 41, 3248 (1990); A, B in eV, lambda
 # in 1/Å, R and D (middle and half width of the cut-off) in Å. Order: beta, n, c, d, cos0.
 CENTRES_1989 = {
     "Si": (1.1e-6, 0.78734, 1.0039e5, 16.217, -0.59825),
@@ -39,7 +39,7 @@ BONDS_1989 = {
     ("Si", "Ge"): (1799.6347, 444.7177, 2.4625, 1.71845, 2.8996, 0.15),
 }
 
-# S. Munetoh, T. Motooka, K. Moriguchi, A. Shintani, Comput. Mater. Sci. 39, 334 (2007), table 1
+# S. Munetoh, T. Motooka, K. Moriguchi, A. Shintani, Comput. Mater. Sci. 39, 334 (2007)
 CENTRES_2007 = {
     "Si": (1.1e-6, 0.78734, 100390.0, 16.217, -0.59825),
     "O": (1.1632e-7, 1.04968, 64692.1, 4.11127, -0.845922),
@@ -76,7 +76,7 @@ class Tersoff(StarPotential):
         If a species is no chemical symbol, or the table has the wrong shape, a number that is not finite or not
         positive where it must be, or m other than 1 and 3.
 
-    Source: J. Tersoff, Phys. Rev. B 37, 6991 (1988), eqs. 1-2, and 39, 5566 (1989), eqs. 1-2, in the form of LAMMPS.
+    Source: J. Tersoff, Phys. Rev. B 37, 6991 (1988), and 39, 5566 (1989), eq. 1, in the form of LAMMPS.
     """
 
     def __init__(self, species: Sequence[str], table: np.ndarray):
@@ -151,7 +151,7 @@ class Tersoff(StarPotential):
     def silicon_carbon_germanium(cls) -> "Tersoff":
         """Silicon, carbon and germanium of Tersoff, Phys. Rev. B 39, 5566 (1989).
 
-        Tersoff fitted no bond between carbon and germanium. It follows here from his mixing rules, eq. 2 (geometric
+        Tersoff fitted no bond between carbon and germanium. It follows here from his mixing rules (geometric
         means of A, B, R - D and R + D, arithmetic means of lambda1 and lambda2), with chi = 1.
         """
         species = ("Si", "C", "Ge")

@@ -48,7 +48,8 @@ class ThirdOrder:
     _blocks: "StarBlocks" = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_blocks", StarBlocks(self.offsets, self.atoms, self.shifts))
+        n_centres = len(self.offsets) - 1
+        object.__setattr__(self, "_blocks", StarBlocks(self.offsets, self.atoms, self.shifts, 0, n_centres))
 
     def star(self, centre: int) -> np.ndarray:
         """Third derivatives (3 n, 3 n, 3 n) of one star in its neighbours' coordinates, in eV/Å^3."""
@@ -118,28 +119,37 @@ class ThirdOrder:
 
 
 class StarBlocks:
-    """Bookkeeping of the (n + 1)^2 blocks between the members of every star, the centre first.
+    """Bookkeeping of the (n + 1)^2 blocks between the members of each of some stars, the centre first.
 
     Parameters
     ----------
     offsets, atoms, shifts : ndarray (N + 1,), (Q,), (Q, 3), int64
-        As in :class:`ThirdOrder`.
+        Of all stars, as in :class:`ThirdOrder`.
+    start, stop : int
+        The range of centres.
+
+    Attributes
+    ----------
+    offsets : ndarray (stop - start + 1,), int64
+        Where the blocks of each star start among those of all of them.
     """
 
-    def __init__(self, offsets: np.ndarray, atoms: np.ndarray, shifts: np.ndarray):
-        n_centres = len(offsets) - 1
-        starts = offsets[:-1]
-        members = np.insert(atoms, starts, np.arange(n_centres))
-        member_shifts = np.insert(shifts, starts, 0, axis=0)
+    def __init__(self, offsets: np.ndarray, atoms: np.ndarray, shifts: np.ndarray, start: int, stop: int):
+        n_atoms, n_centres = len(offsets) - 1, stop - start
+        offsets = offsets[start : stop + 1]
+        own = slice(offsets[0], offsets[-1])
+        places = offsets[:-1] - offsets[0]
+        members = np.insert(atoms[own], places, np.arange(start, stop))
+        member_shifts = np.insert(shifts[own], places, 0, axis=0)
         sizes = np.diff(offsets) + 1
         self.offsets = np.concatenate([[0], np.cumsum(sizes**2)])
-        own = np.repeat(np.arange(n_centres), sizes**2)
-        place = np.arange(self.offsets[-1]) - self.offsets[own]
-        base = (np.cumsum(sizes) - sizes)[own]
-        rows, columns = base + place // sizes[own], base + place % sizes[own]
+        star = np.repeat(np.arange(n_centres), sizes**2)
+        place = np.arange(self.offsets[-1]) - self.offsets[star]
+        base = (np.cumsum(sizes) - sizes)[star]
+        rows, columns = base + place // sizes[star], base + place % sizes[star]
         self.first, self.second = members[rows], members[columns]
         self.shifts = member_shifts[columns] - member_shifts[rows]
-        self.order, self.starts = group_pairs(self.first, self.second, self.shifts, n_centres)
+        self.order, self.starts = group_pairs(self.first, self.second, self.shifts, n_atoms)
         self.leaders = self.order[self.starts[:-1]]
 
     def collect(self, terms: np.ndarray, structures: Structures) -> ForceConstants:

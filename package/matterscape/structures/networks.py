@@ -5,6 +5,7 @@ drawn before relaxation and the local relaxations of Barkema and Mousseau, Phys.
 """
 
 import json
+import operator
 import os
 import time
 import warnings
@@ -23,9 +24,9 @@ from matterscape.structures.batch import Structures
 from matterscape.structures.neighbours import find_pairs
 
 SHELLS = 3  # bonds around a switched chain within which atoms follow it
-EARLY_REJECTION = 0.3  # Å^2/eV; about one acceptable switch in a thousand is lost (a third at 1/8)
+EARLY_REJECTION = 1.5  # / alpha; at a quarter of it a third of the acceptable switches would be lost
 CONTACT = 1.25  # bond lengths that atoms without a bond keep apart ...
-COLD = 0.45  # ... in stages that are no hotter than this many eV
+COLD = 0.022  # ... where kT is at most this many alpha d^2
 CHECKPOINT_SECONDS = 20.0
 GRAM_PER_CUBIC_CENTIMETRE = 1e27 * units._amu  # of one amu per Å^3: 1.66 g/cm^3
 
@@ -51,7 +52,7 @@ class Stage(NamedTuple):
 
 SILICON = Keating()
 SCHEDULE = (
-    Stage(2.0, 20), Stage(0.5, 300), Stage(0.4, 800), Stage(0.35, 800), Stage(0.3, 1000), Stage(0.25, 800),
+    Stage(2.0, 20), Stage(0.5, 300), Stage(0.4, 800), Stage(0.35, 1000), Stage(0.3, 1200), Stage(0.25, 600),
 )  # fmt: skip
 
 
@@ -160,9 +161,10 @@ def www_network(
     Each attempt replaces the bonds A-B and C-D of a chain A-B-C-D by A-C and B-D and is accepted by Metropolis' rule on
     the relaxed energy. The threshold E_0 - kT ln u is drawn first; atoms within three bonds then relax by conjugate
     gradients, whose line search is exact because Keating's energy is a quartic polynomial along a line, and the
-    attempt ends as soon as E - 0.3 Å^2/eV |gradient|^2 exceeds the threshold. Triangles are never made, and up to 0.45 eV
-    no switch brings more atoms without a bond within 1.25 bond lengths, where Keating's energy would not see them. The
-    whole network is relaxed after every sweep at the crystal's density, and with its volume at the end.
+    attempt ends as soon as E - 1.5 |gradient|^2 / alpha exceeds the threshold. Triangles are never made, and up to
+    kT = 0.022 alpha d^2 (0.36 eV) no switch adds atoms closer than 1.25 bond lengths without a bond, which Keating's
+    energy does not see. The whole network is relaxed after every sweep at the crystal's density, and with its volume at
+    the end.
 
     Parameters
     ----------
@@ -172,7 +174,7 @@ def www_network(
         Same seed, same network, interrupted or not.
     schedule : sequence of (temperature_eV, n_sweeps)
         A sweep is one attempt per atom. The first stage must be hot enough to melt the crystal's memory away (2 eV),
-        or the network anneals back to diamond. The default makes a-Si of 216 atoms with 0.33 eV/atom.
+        or the network anneals back to diamond. The default leaves about 0.31 eV per atom and 10 degrees in 216 atoms.
     keating : Keating
         Force constants and bond length.
     checkpoint : path, optional
@@ -192,8 +194,8 @@ def www_network(
     if n_repeat < 2 or 8 * n_repeat**3 != n_atoms:
         raise ValueError(f"n_atoms is {n_atoms!r}; accepted is 8 k^3 with k from 2: 64, 216, 512, 1000, 1728 ...")
     if isinstance(seed, np.random.Generator):
-        seed = int(seed.integers(2**63))
-    annealing = _Annealing(n_repeat, seed, _checked_schedule(schedule), keating, checkpoint)
+        seed = seed.integers(2**63)
+    annealing = _Annealing(n_repeat, operator.index(seed), _checked_schedule(schedule), keating, checkpoint)
     try:
         annealing.run()
     except KeyboardInterrupt:
@@ -271,7 +273,8 @@ class _Annealing:
         draws = np.random.default_rng([self.seed, state.stage, state.sweep]).random((n_atoms, 5))
         outcomes = np.empty(n_atoms, np.int8)
         arrays = (positions, old.edges, neighbours, images)
-        contact = CONTACT * old.keating.bond_length if stage.temperature_eV <= COLD else 0.0
+        alpha, _, length = old.keating
+        contact = CONTACT * length if stage.temperature_eV <= COLD * alpha * length**2 else 0.0
         kernels.attempt_switches(
             *arrays,
             energies,
@@ -279,7 +282,7 @@ class _Annealing:
             stage.temperature_eV,
             draws,
             SHELLS,
-            EARLY_REJECTION,
+            EARLY_REJECTION / alpha,
             contact,
             outcomes,
         )
@@ -290,7 +293,7 @@ class _Annealing:
         if last:
             record = {"acceptance": accepted / (n_atoms * stage.n_sweeps), "energy_per_atom": energy / n_atoms}
             stages = (*stages, stage._asdict() | record)
-        network = Network(*arrays[:1], old.edges, neighbours, images, old.keating, stages)
+        network = Network(*arrays, old.keating, stages)
         if last:
             return _State(network, energies, state.stage + 1)
         return _State(network, energies, state.stage, state.sweep + 1, accepted)

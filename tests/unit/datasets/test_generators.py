@@ -6,7 +6,8 @@ from ase.build import bulk
 from ase.data import covalent_radii
 
 from matterscape.datasets import generators
-from matterscape.datasets.silicon_carbide import PHASES, tersoff_calculator
+from matterscape.datasets.silicon_carbide import PHASES
+from matterscape.potentials import Tersoff
 
 pytestmark = pytest.mark.unit
 
@@ -78,7 +79,7 @@ def test_water_box(n_molecules):
 )  # cohesive energies and lattice constants of Tersoff (1989)
 def test_tersoff_parameters(element, lattice, energy):
     atoms = bulk(element, "diamond", a=lattice)
-    atoms.calc = tersoff_calculator()
+    atoms.calc = Tersoff.silicon_carbide().calculator()
     assert atoms.get_potential_energy() / 2 == pytest.approx(energy, abs=0.005)
     assert np.abs(atoms.get_stress()).max() < 2e-3  # eV/Å^3
 
@@ -107,7 +108,7 @@ def test_labelled_structures():
 def test_forces_are_the_derivatives_of_the_energies(index):
     atoms = generators.labelled_structures(27, seed=3)[index].copy()
     forces, step = atoms.arrays["forces"], 1e-5
-    atoms.calc = tersoff_calculator()
+    atoms.calc = Tersoff.silicon_carbide().calculator()
     for atom, axis in [(0, 0), (3, 1), (7, 2)]:
         energies = []
         for sign in (1, -2):

@@ -47,7 +47,7 @@ def same(ours, theirs):
 @pytest.fixture(scope="module")
 def client():
     distributed = pytest.importorskip("distributed", reason="the extra 'distributed' is not installed")
-    with distributed.Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None) as made:
+    with distributed.Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=":0") as made:
         yield made
 
 
@@ -92,7 +92,7 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path):
     for run in (*serial, *spread):
         run.record(die_once, every=5, name="steps")
     run_many(serial, 20)
-    with distributed.Client(processes=True, n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
+    with distributed.Client(processes=True, n_workers=1, threads_per_worker=1, dashboard_address=":0") as client:
         run_many(spread, 20, client=client)
     assert flag.exists()
     same(serial, spread)

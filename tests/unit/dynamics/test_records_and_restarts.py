@@ -118,6 +118,21 @@ def test_a_restart_keeps_what_was_changed_while_running(tmp_path):
     same(run, other)
 
 
+def test_a_restart_written_by_a_callback_repeats_nothing(tmp_path):
+    run = simulation(folder=tmp_path / "run")
+    run.record("volume", every=2)
+    run.write(tmp_path / "run.xyz", every=2)
+    run.call(lambda one: one.save(tmp_path / "restart.npz"), every=4)
+    run.run(6)
+    other = Simulation.restart(tmp_path / "restart.npz", CellSpring(0.01), folder=tmp_path / "run")
+    other.record("volume", every=2)
+    other.write(tmp_path / "run.xyz", every=2)
+    assert other.step == 4
+    other.run(2)
+    assert other.records["volume"].steps.tolist() == [0, 2, 4, 6]
+    assert [frame.info["step"] for frame in ase.io.read(tmp_path / "run.xyz", ":")] == [0, 2, 4, 6]
+
+
 def test_masses_charges_and_limits_survive(tmp_path):
     run = simulation(masses=np.linspace(1, 2, 15), charges=np.arange(15.0), max_displacement=0.7, skin=0.4)
     run.save(tmp_path / "restart.npz")

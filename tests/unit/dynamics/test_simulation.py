@@ -88,7 +88,7 @@ def test_velocities_follow_maxwell_and_boltzmann():
 def test_kinetic_energies_without_momentum_and_rotation():
     """Of 3N degrees of freedom, three go with the momentum and three (two for a straight molecule) with the spin."""
     for name, freedoms in (("H2O", 3), ("CO2", 4)):
-        run = simulation([molecule(name)] * 1500, remove_rotation=True)
+        run = simulation([molecule(name)] * 600, remove_rotation=True)
         assert np.all(run.state.degrees_of_freedom == freedoms)
         assert stats.kstest(2 * run.kinetic_energy / KT, "chi2", args=(freedoms,)).pvalue > 1e-3
         structures, masses = run.state.offsets[:-1], run.masses[:, None]
@@ -277,6 +277,27 @@ def test_an_interrupt_takes_effect_at_the_end_of_a_step():
     assert record.steps.tolist() == list(range(0, 21, 2))
 
 
+def test_a_second_interrupt_strikes_at_once_and_leaves_the_last_good_step():
+    plain, run = simulation(), simulation()
+    add = run.state.evaluator.bound.add
+
+    def impatient(*arguments):
+        if run.step == 7 and not struck:
+            struck.append(True)
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        add(*arguments)
+
+    struck = []
+    run.state.evaluator.bound.add = impatient
+    with pytest.raises(KeyboardInterrupt):
+        run.run(20)
+    assert run.step == 7
+    run.run(13)
+    plain.run(20)
+    assert np.array_equal(run.positions, plain.positions)
+
+
 @pytest.mark.parametrize("name", INTEGRATORS)
 def test_a_step_that_moves_an_atom_too_far_stops_the_run(name):
     atoms = cloud()
@@ -326,8 +347,7 @@ def test_a_force_that_is_no_number_stops_the_run():
         run.run(10)
     assert np.isfinite(run.positions).all() and run.step == 3
     run.potential = HarmonicWells(1.0)
-    run.state.evaluator.bound.stiffness = 1.0
-    run._callbacks.clear()
+    run.recorder._callbacks.clear()
     run.run(1)
     assert run.step == 4
 
@@ -346,6 +366,20 @@ def test_an_overlap_stops_the_run_with_the_sentence_of_the_potential():
     with pytest.raises(ExplosionError, match=r"step 3 failed at .* K: Na \(atom 0\) and Cl \(atom 1\) .* 0.300 Å"):
         run.run(5)
     assert run.step == 2
+
+
+def test_a_potential_that_refuses_the_structure_changes_nothing():
+    run = simulation()
+
+    class Refusing(HarmonicWells):
+        def check(self, structures):
+            raise ValueError("no parameters for Ar")
+
+    before = run.potential
+    with pytest.raises(ValueError, match="no parameters for Ar"):
+        run.potential = Refusing(1.0)
+    assert run.potential is before
+    run.run(1)
 
 
 # ---- bad input ----

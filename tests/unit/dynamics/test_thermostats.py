@@ -14,7 +14,7 @@ KT = units.kB * 300.0
 THERMOSTATS = {
     "langevin": lambda temperature=300.0: Langevin(temperature, friction_per_ps=10.0),
     "rescaling": lambda temperature=300.0: StochasticVelocityRescaling(temperature, time_constant_ps=0.05),
-    "chains": lambda temperature=300.0: NoseHooverChain(temperature, time_constant_ps=0.05, chain_length=4),
+    "chain": lambda temperature=300.0: NoseHooverChain(temperature, time_constant_ps=0.05, chain_length=4),
 }
 each_thermostat = pytest.mark.parametrize("name", THERMOSTATS)
 
@@ -34,20 +34,18 @@ def simulation(integrator, frames, potential=None, timestep_fs=4.0, **options):
 @each_thermostat
 def test_kinetic_and_potential_energies_are_canonical(name):
     """From twice the temperature to exp(-H/kT): kinetic energy chi-squared, potential energy of x^4 a gamma number."""
-    run = simulation(THERMOSTATS[name](), replicas(1500, 2), initial_temperature_K=600.0, seed=2)
-    run.run(400)
+    run = simulation(THERMOSTATS[name](), replicas(1000, 2), initial_temperature_K=600.0, seed=2)
+    run.run(300)
     kinetic = 2.0 * run.kinetic_energy / KT
     assert stats.kstest(kinetic, "chi2", args=(6,)).pvalue > 1e-3
     assert stats.kstest(run.potential_energy / KT, "gamma", args=(6 / 4,)).pvalue > 1e-3
-    assert abs(np.corrcoef(run.kinetic_energy, run.potential_energy)[0, 1]) < 4 / np.sqrt(1500)
+    assert abs(np.corrcoef(run.kinetic_energy, run.potential_energy)[0, 1]) < 4 / np.sqrt(1000)
 
 
-@each_thermostat
+@pytest.mark.parametrize("name", ["langevin", "rescaling"])  # chains are not ergodic for equal harmonic oscillators
 def test_total_energy_of_harmonic_oscillators_is_canonical(name):
-    if name == "chains":
-        pytest.skip("chains are not ergodic for identical harmonic oscillators")
     run = simulation(
-        THERMOSTATS[name](), replicas(1500, 3), HarmonicWells(1.0), timestep_fs=2.0, initial_temperature_K=100.0, seed=1
+        THERMOSTATS[name](), replicas(1000, 3), HarmonicWells(1.0), timestep_fs=2.0, initial_temperature_K=100.0, seed=1
     )
     run.run(600)
     assert stats.kstest(run.total_energy / KT, "gamma", args=(9,)).pvalue > 1e-3
@@ -76,7 +74,7 @@ def test_rescaling_of_small_structures_without_momentum(freedoms):
 @each_thermostat
 def test_temperature_of_each_structure(name):
     temperatures = np.array([100.0, 400.0])
-    run = simulation(THERMOSTATS[name](temperatures), replicas(2, 1500), initial_temperature_K=250.0)
+    run = simulation(THERMOSTATS[name](temperatures), replicas(2, 600), initial_temperature_K=250.0)
     record = run.record("temperature_K", every=5)
     run.run(500)
     assert np.all(np.abs(record.values[40:].mean(axis=0) / temperatures - 1) < 0.05)

@@ -7,7 +7,6 @@ from ase.neighborlist import neighbor_list
 from matterscape.structures import _network_kernels as kernels
 from matterscape.structures import networks
 from matterscape.structures.networks import (
-    EARLY_REJECTION,
     SHELLS,
     SILICON,
     Keating,
@@ -20,6 +19,7 @@ from matterscape.structures.networks import (
 
 pytestmark = pytest.mark.unit
 
+BOUND = networks.EARLY_REJECTION / SILICON.alpha
 SHORT = ((2.0, 10), (0.5, 15), (0.3, 15))
 
 
@@ -131,7 +131,7 @@ def test_early_rejection_never_loses_an_acceptable_switch(glass, temperature):
     draws = np.random.default_rng(5).random((1500, 5))
     patient = attempt_one_by_one(glass, draws, temperature, np.inf)
     assert not (patient == kernels.REJECTED_EARLY).any()
-    hasty = attempt_one_by_one(glass, draws, temperature, EARLY_REJECTION)
+    hasty = attempt_one_by_one(glass, draws, temperature, BOUND)
     accepted = patient == kernels.ACCEPTED
     assert accepted.sum() > 5
     np.testing.assert_array_equal(hasty == kernels.ACCEPTED, accepted)
@@ -188,7 +188,7 @@ def test_local_energies_stay_those_of_the_whole_network(glass):
     state = (*arrays(glass), glass.energies)
     outcomes = np.empty(300, np.int8)
     draws = np.random.default_rng(2).random((300, 5))
-    kernels.attempt_switches(*state, tuple(SILICON), 1.0, draws, SHELLS, EARLY_REJECTION, 2.5, outcomes)
+    kernels.attempt_switches(*state, tuple(SILICON), 1.0, draws, SHELLS, BOUND, 2.5, outcomes)
     assert (outcomes == kernels.ACCEPTED).any()
     assert_consistent(state[2], state[3])
     moved = Network(*state[:4])
@@ -203,7 +203,7 @@ def test_switches_add_no_contacts(glass):
     refused = 0
     before = kernels.count_contacts(*state[:3], atoms, contact)
     for row in np.random.default_rng(4).random((300, 5)):
-        kernels.attempt_switches(*state, tuple(SILICON), 2.0, row[None], SHELLS, EARLY_REJECTION, contact, outcome)
+        kernels.attempt_switches(*state, tuple(SILICON), 2.0, row[None], SHELLS, BOUND, contact, outcome)
         after = kernels.count_contacts(*state[:3], atoms, contact)
         assert after <= before
         refused += outcome[0] == kernels.REJECTED
