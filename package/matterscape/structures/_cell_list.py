@@ -7,6 +7,9 @@ points along axis ``a`` is at least the difference of their fractions times the 
 import numba
 import numpy as np
 
+# unsigned indices spare numba's test for negative ones
+_U = np.uint64
+
 
 @numba.njit(nogil=True, cache=True)
 def wrap_and_count_images(positions, inverse, pbc, margins, fractions, wraps):
@@ -73,51 +76,65 @@ def sort_into_bins(fractions, lower, scale, n_bins, bins, starts, order):
 
 
 @numba.njit(nogil=True, cache=True, parallel=True)
-def search(n_atoms, points, sorted_points, order, owners, shifts, bins, n_bins, reaches, starts, reach, half, counts,
-           buffers, used, closest, closest_pair):  # fmt: skip
-    """Neighbours of the first ``n_atoms`` points; chunk ``c`` of them writes to ``buffers[c]``.
+def search(n_atoms, points, sorted_points, order, labels, owners, shifts, bins, n_bins, reaches, starts, reach, half,
+           counts, buffers, used, closest, closest_pair):  # fmt: skip
+    """Labels of the neighbours of the first ``n_atoms`` points; chunk ``c`` of them writes to ``buffers[c]``.
 
-    ``used[c]`` is what the chunk needs: larger than the buffer's length if that was too short. With ``half`` each pair
-    is kept once, by a chessboard rule that shares the work evenly; of an atom's own images one of each opposite two.
+    ``used[c]`` is what the chunk needs: the buffer was too short unless it is longer. With ``half`` each pair is kept
+    once, by a chessboard rule that shares the work evenly; of an atom's own images one of each opposite two.
     """
-    n_chunks, capacity = buffers.shape
+    n_chunks = len(buffers)
     for chunk in numba.prange(n_chunks):
-        first, last = chunk * n_atoms // n_chunks, (chunk + 1) * n_atoms // n_chunks
-        n, nearest, limit = 0, np.inf, reach * reach
-        for i in range(first, last):
-            before = n
-            x, y, z = points[i, 0], points[i, 1], points[i, 2]
-            low, high = max(bins[i, 2] - reaches[2], 0), min(bins[i, 2] + reaches[2], n_bins[2] - 1)
-            for p in range(max(bins[i, 0] - reaches[0], 0), min(bins[i, 0] + reaches[0], n_bins[0] - 1) + 1):
-                for q in range(max(bins[i, 1] - reaches[1], 0), min(bins[i, 1] + reaches[1], n_bins[1] - 1) + 1):
-                    row = (p * n_bins[1] + q) * n_bins[2]
-                    for k in range(starts[row + low], starts[row + high + 1]):
-                        dx, dy, dz = sorted_points[k, 0] - x, sorted_points[k, 1] - y, sorted_points[k, 2] - z
-                        squared = dx * dx + dy * dy + dz * dz
-                        if squared >= limit:
-                            continue
-                        j = order[k]
-                        if j == i:
-                            continue
-                        if squared < nearest:
-                            nearest = squared
-                            closest_pair[chunk, 0], closest_pair[chunk, 1] = i, j
-                        if half:
-                            owner = owners[j]
-                            if owner == i:
-                                s = shifts[j, 0] - shifts[i, 0]
-                                t = shifts[j, 1] - shifts[i, 1]
-                                u = shifts[j, 2] - shifts[i, 2]
-                                if s < 0 or (s == 0 and (t < 0 or (t == 0 and u < 0))):
-                                    continue
-                            elif ((i + owner) % 2 == 0) != (owner > i):
-                                continue
-                        if n < capacity:
-                            buffers[chunk, n] = j
-                        n += 1
-            counts[i] = n - before
-        used[chunk] = n
-        closest[chunk] = nearest
+        used[chunk], closest[chunk] = _search_chunk(
+            chunk * n_atoms // n_chunks, (chunk + 1) * n_atoms // n_chunks, points, sorted_points, order, labels,
+            owners, shifts, bins, n_bins, reaches, starts, reach, half, counts, buffers[chunk], closest_pair[chunk],
+        )  # fmt: skip
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
+def _search_chunk(first, last, points, sorted_points, order, labels, owners, shifts, bins, n_bins, reaches, starts,
+                  reach, half, counts, buffer, closest_pair):  # fmt: skip
+    """Neighbours of the points ``first`` to ``last``; returns how many they are and the smallest squared distance.
+
+    Candidates are written always and kept by raising their number: cheaper than branches that the processor cannot
+    foresee.
+    """
+    near, squares = np.empty(len(order) + 1, np.int32), np.empty(len(order) + 1)
+    n, end, limit, nearest = _U(0), _U(len(buffer) - 1), reach * reach, np.inf
+    for i in range(first, last):
+        before = n
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        low, high = max(bins[i, 2] - reaches[2], 0), min(bins[i, 2] + reaches[2], n_bins[2] - 1)
+        n_near = _U(0)
+        for p in range(max(bins[i, 0] - reaches[0], 0), min(bins[i, 0] + reaches[0], n_bins[0] - 1) + 1):
+            for q in range(max(bins[i, 1] - reaches[1], 0), min(bins[i, 1] + reaches[1], n_bins[1] - 1) + 1):
+                row = (p * n_bins[1] + q) * n_bins[2]
+                for k in range(_U(starts[row + low]), _U(starts[row + high + 1])):
+                    dx, dy, dz = sorted_points[k, 0] - x, sorted_points[k, 1] - y, sorted_points[k, 2] - z
+                    squared = dx * dx + dy * dy + dz * dz
+                    near[n_near], squares[n_near] = k, squared
+                    n_near += _U(squared < limit)
+        for m in range(n_near):
+            j = order[near[m]]
+            if j == i:
+                continue
+            owner = owners[j]
+            if squares[m] < nearest:
+                nearest = squares[m]
+                closest_pair[0], closest_pair[1] = i, j
+            keep = not half or ((i + owner) % 2 == 0) == (owner > i)
+            if half and owner == i:
+                keep = _is_forward(shifts[j, 0] - shifts[i, 0], shifts[j, 1] - shifts[i, 1], shifts[j, 2] - shifts[i, 2])
+            buffer[min(n, end)] = labels[j]
+            n += _U(keep)
+        counts[i] = n - before
+    return np.int64(n), nearest
+
+
+@numba.njit(nogil=True, cache=True)
+def _is_forward(s, t, u):
+    """One of each two opposite shifts."""
+    return s > 0 or (s == 0 and (t > 0 or (t == 0 and u >= 0)))
 
 
 @numba.njit(nogil=True, cache=True)

@@ -92,15 +92,15 @@ def find_extended_pairs(
     owners, shifts, seconds, lengths = [np.arange(n_atoms)], [np.zeros((n_atoms, 3), np.int64)], [], []
     n_extended = n_atoms
     for structure, (start, stop) in enumerate(itertools.pairwise(offsets)):
-        own, moved, second, length = _one_structure(
-            positions[start:stop], full[structure], periodic[structure], cutoff, half, (structure, start)
-        )
         size = stop - start
+        # atoms of this structure are numbered from its start, its images from the end of those already there
+        own, moved, found, length = _one_structure(
+            positions[start:stop], full[structure], periodic[structure], cutoff, half, structure, start, n_extended - size
+        )
         shifts[0][start:stop] = moved[:size]
         owners.append(own[size:] + start)
         shifts.append(moved[size:])
-        # atoms of this structure are numbered from its start, its images from the end of those already there
-        seconds.append(np.where(second < size, second + start, second + (n_extended - size)).astype(np.int32))
+        seconds += found
         lengths.append(length)
         n_extended += len(own) - size
     ends = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
@@ -109,7 +109,11 @@ def find_extended_pairs(
     )
 
 
-def _one_structure(positions, cell, pbc, cutoff, half, place):
+def _one_structure(positions, cell, pbc, cutoff, half, structure, first_atom, first_image):
+    """Owners and shifts of the points of one structure, their neighbours in parts, and how many each atom has.
+
+    ``first_atom`` is added to the numbers of atoms among the neighbours, ``first_image`` to those of images.
+    """
     n_atoms = len(positions)
     inverse = np.linalg.inv(cell)
     heights = 1 / np.linalg.norm(inverse, axis=0)
@@ -133,7 +137,7 @@ def _one_structure(positions, cell, pbc, cutoff, half, place):
     n_bins = np.maximum(1, n_bins / crowding ** (1 / 3)).astype(np.int64)
     reaches = np.ceil(cutoff * n_bins / (extent * heights) - 1e-12).astype(np.int64)
     bins, starts = np.empty((n_extended, 3), np.int64), np.empty(n_bins.prod() + 1, np.int64)
-    order = np.empty(n_extended, np.int64)
+    order = np.empty(n_extended, np.int32)
     _cell_list.sort_into_bins(fractions, lower, n_bins / extent, n_bins, bins, starts, order)
 
     n_chunks = min(get_threads(), n_atoms)
@@ -142,22 +146,23 @@ def _one_structure(positions, cell, pbc, cutoff, half, place):
     counts, used = np.empty(n_atoms, np.int64), np.empty(n_chunks, np.int64)
     closest, closest_pair = np.empty(n_chunks), np.empty((n_chunks, 2), np.int64)
     sorted_points = points[order]
+    labels = np.arange(n_extended, dtype=np.int32)
+    labels[:n_atoms] += np.int32(first_atom)
+    labels[n_atoms:] += np.int32(first_image)
     while True:
-        buffers = np.empty((n_chunks, capacity), np.int32)
+        buffers = np.empty((n_chunks, capacity + 1), np.int32)  # one place for rejected candidates
         with launch():
             _cell_list.search(
-                n_atoms, points, sorted_points, order, owners, shifts, bins, n_bins, reaches, starts, float(cutoff),
-                half, counts, buffers, used, closest, closest_pair,
+                n_atoms, points, sorted_points, order, labels, owners, shifts, bins, n_bins, reaches, starts,
+                float(cutoff), half, counts, buffers, used, closest, closest_pair,
             )  # fmt: skip
         if used.max() <= capacity:
             break
         capacity = int(used.max())
     if closest.min() < COINCIDENT**2:
-        structure, _ = place
         i, j = closest_pair[closest.argmin()]
         raise ValueError(
             f"atoms {int(i)} and {int(owners[j])} of structure {structure} coincide "
             f"(distance {math.sqrt(closest.min()):.2g} Å); atoms must be at least {COINCIDENT:g} Å apart"
         )
-    second = np.concatenate([buffer[:n] for buffer, n in zip(buffers, used)])
-    return owners, shifts, second, counts
+    return owners, shifts, [buffer[:n] for buffer, n in zip(buffers, used)], counts
