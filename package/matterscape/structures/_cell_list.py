@@ -12,8 +12,8 @@ _U = np.uint64
 
 
 @numba.njit(nogil=True, cache=True)
-def wrap_and_count_images(positions, inverse, pbc, margins, fractions, wraps):
-    """Wrap atoms into the cell; return how many periodic images lie within ``margins`` (fractions) of it."""
+def wrap_and_count_images(positions, inverse, pbc, margins, half, fractions, wraps):
+    """Wrap atoms into the cell, fractions below 1; return how many periodic images :func:`add_images` will find."""
     total = 0
     for i in range(len(positions)):
         images = 1
@@ -23,34 +23,45 @@ def wrap_and_count_images(positions, inverse, pbc, margins, fractions, wraps):
             if pbc[a]:
                 wraps[i, a] = -np.int64(np.floor(f))
                 f += wraps[i, a]
-                images *= np.int64(np.floor(1 + margins[a] - f)) - np.int64(np.ceil(-margins[a] - f)) + 1
+                if f >= 1.0:  # the sum was rounded
+                    f = 0.0
+                    wraps[i, a] -= 1
+                low, high = _images(f, margins[a], half and a == 0)
+                images *= high - low + 1
             fractions[i, a] = f
         total += images - 1
     return total
 
 
 @numba.njit(nogil=True, cache=True)
-def add_images(n_atoms, pbc, margins, fractions, owners, shifts):
-    """Append the images within the margins to the arrays whose first ``n_atoms`` rows are the atoms themselves."""
+def _images(fraction, margin, forward):
+    """First and last whole shift that leave a fraction within the margin; ``forward``: without the negative ones."""
+    low = 0 if forward else np.int64(np.ceil(-margin - fraction))
+    return low, np.int64(np.floor(1 + margin - fraction))
+
+
+@numba.njit(nogil=True, cache=True)
+def add_images(n_atoms, pbc, margins, half, cell, fractions, owners, shifts, points):
+    """Append the images within the margins to the arrays whose first ``n_atoms`` rows are the atoms themselves.
+
+    With ``half`` those that would precede every atom along the first axis are left out.
+    """
     image = n_atoms
     low, high = np.zeros(3, np.int64), np.zeros(3, np.int64)
     for i in range(n_atoms):
         for a in range(3):
             if pbc[a]:
-                low[a] = np.int64(np.ceil(-margins[a] - fractions[i, a]))
-                high[a] = np.int64(np.floor(1 + margins[a] - fractions[i, a]))
+                low[a], high[a] = _images(fractions[i, a], margins[a], half and a == 0)
         for s in range(low[0], high[0] + 1):
             for t in range(low[1], high[1] + 1):
                 for u in range(low[2], high[2] + 1):
                     if s == 0 and t == 0 and u == 0:
                         continue
                     owners[image] = i
-                    shifts[image, 0] = shifts[i, 0] + s
-                    shifts[image, 1] = shifts[i, 1] + t
-                    shifts[image, 2] = shifts[i, 2] + u
-                    fractions[image, 0] = fractions[i, 0] + s
-                    fractions[image, 1] = fractions[i, 1] + t
-                    fractions[image, 2] = fractions[i, 2] + u
+                    for a, shift in enumerate((s, t, u)):
+                        shifts[image, a] = shifts[i, a] + shift
+                        fractions[image, a] = fractions[i, a] + shift
+                        points[image, a] = points[i, a] + s * cell[0, a] + t * cell[1, a] + u * cell[2, a]
                     image += 1
 
 
@@ -76,65 +87,54 @@ def sort_into_bins(fractions, lower, scale, n_bins, bins, starts, order):
 
 
 @numba.njit(nogil=True, cache=True, parallel=True)
-def search(n_atoms, points, sorted_points, order, labels, owners, shifts, bins, n_bins, reaches, starts, reach, half,
-           counts, buffers, used, closest, closest_pair):  # fmt: skip
-    """Labels of the neighbours of the first ``n_atoms`` points; chunk ``c`` of them writes to ``buffers[c]``.
+def search(points, fractions, bins, sorted_points, sorted_fractions, labels, own_labels, n_bins, reaches, starts, reach,
+           half, counts, buffers, used, closest):  # fmt: skip
+    """Labels of the neighbours of every atom; chunk ``c`` of the atoms writes to ``buffers[c]``.
 
-    ``used[c]`` is what the chunk needs: the buffer was too short unless it is longer. With ``half`` each pair is kept
-    once, by a chessboard rule that shares the work evenly; of an atom's own images one of each opposite two.
+    ``used[c]`` is what the chunk needs: the buffer was too short unless it is longer. ``closest[c]`` is the smallest
+    squared distance. With ``half`` each pair is kept once: with the atom whose partner comes later along the first
+    axis (the second and the third decide where several are level). The order of two atoms is that of every two images
+    of them between which no cell lies, so the other atom drops the pair.
     """
-    n_chunks = len(buffers)
+    n_atoms, n_chunks = len(own_labels), len(buffers)
     for chunk in numba.prange(n_chunks):
         used[chunk], closest[chunk] = _search_chunk(
-            chunk * n_atoms // n_chunks, (chunk + 1) * n_atoms // n_chunks, points, sorted_points, order, labels,
-            owners, shifts, bins, n_bins, reaches, starts, reach, half, counts, buffers[chunk], closest_pair[chunk],
+            chunk * n_atoms // n_chunks, (chunk + 1) * n_atoms // n_chunks, points, fractions, bins, sorted_points,
+            sorted_fractions, labels, own_labels, n_bins, reaches, starts, reach * reach, half, counts, buffers[chunk],
         )  # fmt: skip
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
-def _search_chunk(first, last, points, sorted_points, order, labels, owners, shifts, bins, n_bins, reaches, starts,
-                  reach, half, counts, buffer, closest_pair):  # fmt: skip
-    """Neighbours of the points ``first`` to ``last``; returns how many they are and the smallest squared distance.
+def _search_chunk(first, last, points, fractions, bins, sorted_points, sorted_fractions, labels, own_labels, n_bins,
+                  reaches, starts, limit, half, counts, buffer):  # fmt: skip
+    """Neighbours of the atoms ``first`` to ``last``; returns how many they are and the smallest squared distance.
 
     Candidates are written always and kept by raising their number: cheaper than branches that the processor cannot
     foresee.
     """
-    near, squares = np.empty(len(order) + 1, np.int32), np.empty(len(order) + 1)
-    n, end, limit, nearest = _U(0), _U(len(buffer) - 1), reach * reach, np.inf
+    n, end, closest = _U(0), _U(len(buffer) - 1), np.inf
     for i in range(first, last):
-        before = n
+        before, own = n, own_labels[i]
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        low, high = max(bins[i, 2] - reaches[2], 0), min(bins[i, 2] + reaches[2], n_bins[2] - 1)
-        n_near = _U(0)
-        for p in range(max(bins[i, 0] - reaches[0], 0), min(bins[i, 0] + reaches[0], n_bins[0] - 1) + 1):
+        f, g, h = fractions[i, 0], fractions[i, 1], fractions[i, 2]
+        level, low, high = bins[i, 0], max(bins[i, 2] - reaches[2], 0), min(bins[i, 2] + reaches[2], n_bins[2] - 1)
+        for p in range(level if half else max(level - reaches[0], 0), min(level + reaches[0], n_bins[0] - 1) + 1):
             for q in range(max(bins[i, 1] - reaches[1], 0), min(bins[i, 1] + reaches[1], n_bins[1] - 1) + 1):
                 row = (p * n_bins[1] + q) * n_bins[2]
                 for k in range(_U(starts[row + low]), _U(starts[row + high + 1])):
                     dx, dy, dz = sorted_points[k, 0] - x, sorted_points[k, 1] - y, sorted_points[k, 2] - z
                     squared = dx * dx + dy * dy + dz * dz
-                    near[n_near], squares[n_near] = k, squared
-                    n_near += _U(squared < limit)
-        for m in range(n_near):
-            j = order[near[m]]
-            if j == i:
-                continue
-            owner = owners[j]
-            if squares[m] < nearest:
-                nearest = squares[m]
-                closest_pair[0], closest_pair[1] = i, j
-            keep = not half or ((i + owner) % 2 == 0) == (owner > i)
-            if half and owner == i:
-                keep = _is_forward(shifts[j, 0] - shifts[i, 0], shifts[j, 1] - shifts[i, 1], shifts[j, 2] - shifts[i, 2])
-            buffer[min(n, end)] = labels[j]
-            n += _U(keep)
+                    label = labels[k]
+                    wanted = label != own
+                    if half and p == level:
+                        s, t, u = sorted_fractions[k, 0], sorted_fractions[k, 1], sorted_fractions[k, 2]
+                        later = (u > h) | ((u == h) & (label > own))
+                        wanted = (s > f) | ((s == f) & ((t > g) | ((t == g) & later)))
+                    closest = min(closest, squared if wanted else np.inf)
+                    buffer[min(n, end)] = label
+                    n += _U(wanted & (squared < limit))
         counts[i] = n - before
-    return np.int64(n), nearest
-
-
-@numba.njit(nogil=True, cache=True)
-def _is_forward(s, t, u):
-    """One of each two opposite shifts."""
-    return s > 0 or (s == 0 and (t > 0 or (t == 0 and u >= 0)))
+    return np.int64(n), closest
 
 
 @numba.njit(nogil=True, cache=True)
