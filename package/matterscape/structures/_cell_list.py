@@ -93,8 +93,8 @@ def search(points, fractions, bins, sorted_points, sorted_fractions, labels, own
 
     ``used[c]`` is what the chunk needs: the buffer was too short unless it is longer. ``closest[c]`` is the smallest
     squared distance. With ``half`` each pair is kept once: with the atom whose partner comes later along the first
-    axis (the second and the third decide where several are level). The order of two atoms is that of every two images
-    of them between which no cell lies, so the other atom drops the pair.
+    axis; the second and the third decide where both are level. Seen from the other atom the partner comes earlier, so
+    only one of them keeps the pair.
     """
     n_atoms, n_chunks = len(own_labels), len(buffers)
     for chunk in numba.prange(n_chunks):
@@ -138,12 +138,55 @@ def _search_chunk(first, last, points, fractions, bins, sorted_points, sorted_fr
 
 
 @numba.njit(nogil=True, cache=True)
+def whole_cells(shifts, cells, structure_index, owners, translations):
+    """``translations`` (M, 3): the shifts in Å."""
+    for k in range(len(owners)):
+        structure = structure_index[owners[k]]
+        for x in range(3):
+            total = 0.0
+            for a in range(3):
+                total += shifts[k, a] * cells[structure, a, x]
+            translations[k, x] = total
+
+
+@numba.njit(nogil=True, cache=True)
 def place_extended(positions, translations, owners, extended):
     """Positions of atoms and images: those of the owners plus constant translations."""
     for k in range(len(owners)):
         i = owners[k]
         for a in range(3):
             extended[k, a] = positions[i, a] + translations[k, a]
+
+
+@numba.njit(nogil=True, cache=True)
+def follow(positions, reference, limit, translations, owners, extended):
+    """As :func:`place_extended`, unless an atom is further than ``limit`` from its reference, squared; True if not."""
+    worst = 0.0
+    for i in range(len(positions)):
+        squared = 0.0
+        for a in range(3):
+            d = positions[i, a] - reference[i, a]
+            squared += d * d
+            extended[i, a] = positions[i, a] + translations[i, a]
+        worst = max(worst, squared)
+    if worst > limit:
+        return False
+    for k in range(len(positions), len(owners)):
+        i = owners[k]
+        for a in range(3):
+            extended[k, a] = positions[i, a] + translations[k, a]
+    return True
+
+
+@numba.njit(nogil=True, cache=True)
+def equal(a, b):
+    """Whether two arrays (B, 3, 3) are the same; numpy takes longer for a few cells."""
+    for structure in range(len(a)):
+        for x in range(3):
+            for y in range(3):
+                if a[structure, x, y] != b[structure, x, y]:
+                    return False
+    return True
 
 
 @numba.njit(nogil=True, cache=True)

@@ -130,7 +130,10 @@ def _one_structure(positions, cell, pbc, cutoff, half, structure, first_atom, fi
     points[:n_atoms] += wraps @ np.where(pbc[:, None], cell, 0.0)
     _cell_list.add_images(n_atoms, pbc, margins, half, cell, fractions, owners, shifts, points)
 
-    lower, upper = fractions.min(axis=0), fractions.max(axis=0)
+    lower = np.where(pbc, -margins, fractions[:n_atoms].min(axis=0))
+    upper = np.where(pbc, 1 + margins, fractions[:n_atoms].max(axis=0))
+    if half and pbc[0]:
+        lower[0] = 0.0
     extent = np.maximum(upper - lower, 1e-9)
     # bins of half the cutoff, finer along the axis of which whole ranges are scanned; fewer where that would make more
     # bins than points
