@@ -96,8 +96,9 @@ def find_extended_pairs(
     for structure, (start, stop) in enumerate(itertools.pairwise(offsets)):
         size = stop - start
         # atoms of this structure are numbered from its start, its images from the end of those already there
+        numbered = structure, start, n_extended - size
         own, moved, found, length = _one_structure(
-            positions[start:stop], full[structure], periodic[structure], cutoff, half, structure, start, n_extended - size
+            positions[start:stop], full[structure], periodic[structure], cutoff, half, *numbered
         )
         shifts[0][start:stop] = moved[:size]
         owners.append(own[size:] + start)
