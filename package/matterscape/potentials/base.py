@@ -25,6 +25,8 @@ from matterscape.structures import NeighbourLists, Structures
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
+    from matterscape.potentials.force_constants import ForceConstants
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -177,6 +179,24 @@ class Potential(ABC):
                 f"{chemical_symbols[int(structures.species[atom])]}, which {self} has no parameters for; "
                 f"accepted are {names}"
             )
+
+    def hessian(self, structures: Structures) -> "ForceConstants":
+        """Second derivatives of the energy, resolved by periodic image.
+
+        Parameters
+        ----------
+        structures : Structures
+
+        Returns
+        -------
+        ForceConstants
+
+        Raises
+        ------
+        NotImplementedError
+            If the potential has none; torch differentiates the forces of any potential.
+        """
+        raise NotImplementedError(f"{self} has no hessian; differentiate its forces with torch instead")
 
     def calculator(self, **keywords: Any) -> "Calculator":
         """This potential as an ASE calculator; keywords as of :class:`matterscape.potentials.calculator.Calculator`."""
