@@ -242,18 +242,16 @@ def _double_backward(case: Case) -> float:
 def _has_hessian(potential: Potential) -> bool:
     if isinstance(potential, Sum):
         return all(map(_has_hessian, potential.terms))
-    return (
-        _has_hessian(potential.potential)
-        if isinstance(potential, Scaled)
-        else type(potential).hessian is not Potential.hessian
-    )
+    if isinstance(potential, Scaled):
+        return _has_hessian(potential.potential)
+    return type(potential).hessian is not Potential.hessian
 
 
 def _hessian(case: Case) -> float:
     if not _has_hessian(case.potential):
         raise Impossible("no Hessian of its own")
     constants = case.potential.hessian(Structures.from_ase(case.atoms))
-    dense, scale = np.asarray(constants.dense()), np.abs(constants.blocks).max()
+    dense, scale = np.asarray(constants.dense()), np.abs(constants.blocks).max(initial=0.0)
     errors = []
     for _ in range(_DIRECTIONS):
         direction = case.random(*case.forces.shape)
