@@ -17,11 +17,14 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_code_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write("structures.xyz", generators.random_molecules(3, 6, (1, 6, 8), seed=0), format="extxyz")
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     names: dict = {}
-    exec(code, names)
+    for code in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
+        exec(code, names)
     assert names["force"].shape == (18, 3)
     assert float(names["force"].sum(0).abs().max()) < 1e-9
+    assert names["flux"].values.shape == (21, 1, 3)
+    assert names["constants"].acoustic_residual() < 1e-10
+    assert names["silicon"].get_potential_energy() < -4.2 * len(names["silicon"])
 
 
 def test_files_and_targets_that_it_names_exist():

@@ -3,6 +3,8 @@
 Every widget takes plain numpy arrays and ASE frames and works in any notebook.
 """
 
+import importlib
+
 from .check import Check, CheckResult, Checks, Invariance, Limit
 from .curve import Curve, Series
 from .live_atoms import LiveAtoms
@@ -16,23 +18,36 @@ __all__ = [
     "CheckResult",
     "Checks",
     "Curve",
+    "EnvironmentMap",
     "Explorer",
     "Invariance",
+    "Knob",
     "Limit",
     "LiveAtoms",
     "LiveMap",
+    "LiveSimulation",
     "Readout",
     "Run",
     "Series",
     "StructurePane",
     "Study",
+    "System",
     "link",
+    "ready_systems",
 ]
+
+# What brings kernels and models along, which the other widgets do without.
+_LATER = {
+    "EnvironmentMap": "environment_map",
+    "Explorer": "explorer",
+    "Knob": "simulated_systems",
+    "LiveSimulation": "live_simulation",
+    "System": "simulated_systems",
+    "ready_systems": "simulated_systems",
+}
 
 
 def __getattr__(name: str):
-    if name == "Explorer":  # brings the kernels and models along, which the other widgets do without
-        from .explorer import Explorer
-
-        return Explorer
+    if name in _LATER:
+        return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

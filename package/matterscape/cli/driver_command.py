@@ -1,4 +1,4 @@
-"""``matterscape driver``: the forces of a potential for i-PI, LAMMPS or ASE, through a socket."""
+"""``matterscape driver``: the forces of a potential for i-PI, or ASE, through a socket."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""An i-PI client: serves the forces of a potential to i-PI, LAMMPS or ASE through a socket.
+"""An i-PI client: serves the forces of a potential to i-PI, or to ASE, through a socket.
 
 Atomic units on the wire. Protocol: Ceriotti, More, Manolopoulos, Comput. Phys. Commun. 185, 1019 (2014),
 doi 10.1016/j.cpc.2013.10.027; batches of replicas and extras as in i-PI 3: Litman et al., J. Chem. Phys. 161, 062504

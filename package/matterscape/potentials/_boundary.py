@@ -2,9 +2,10 @@
 
 Both add a pair function c (r^T P r + constant) to the fully periodic one, c = -2 pi / V:
 
-- slab with unit normal n: P = n n^T and the constant h^2 / 6 for a cell of height h along n (Yeh and Berkowitz, J. Chem.
-  Phys. 111, 3155 (1999); the constant serves charged slabs: Ballenegger, Arnold and Cerda, J. Chem. Phys. 131, 094107
-  (2009)). Up to terms that fall exponentially with the vacuum this is the sum over the two periodic directions alone;
+- slab with unit normal n: P = n n^T and the constant h^2 / 6 for a cell of height h along n (Yeh and Berkowitz,
+  J. Chem. Phys. 111, 3155 (1999); the constant serves charged slabs: Ballenegger, Arnold and Cerda, J. Chem. Phys.
+  131, 094107 (2009)). Up to terms that fall exponentially with the vacuum this is the sum over the two periodic
+  directions alone;
 - sphere in vacuum: P = 1/3, that is the energy 2 pi M^2 / 3 V of the dipole moment M (de Leeuw, Perram and Smith,
   Proc. R. Soc. A 373, 27 (1980)).
 """
@@ -43,9 +44,9 @@ def periodic_cells(
 ) -> Periodic:
     """Cells for the periodic sums, differentiable in ``cells``.
 
-    A slab's cell leaves vacuum across which the field of its images falls to ``accuracy`` of that at the slab; the slowest
-    waves fall as exp(-2 pi z / d) with d the larger distance between rows of a lattice plane. ``heights`` (B,) of earlier
-    cells are kept as long as they do.
+    A slab's cell leaves vacuum across which the field of its images falls to ``accuracy`` of that at the slab; the
+    slowest waves fall as exp(-2 pi z / d) with d the larger distance between rows of a lattice plane. ``heights`` (B,)
+    of earlier cells are kept as long as they do.
     """
     if bool(pbc.all()):
         return Periodic(cells)
@@ -91,9 +92,10 @@ def dipole_terms(
     if periodic.normals is None:
         moment = total(charges[:, None] * centred)
         second = total(charges[:, None, None] * centred[:, :, None] * centred[:, None, :])
-        outer = centred[:, :, None] * moment[:, None, :]
+        squares = charge[:, None, None] * centred[:, :, None] * centred[:, None, :]
+        cross = centred[:, :, None] * moment[:, None, :]
         # sum_i q_i (r_j - r_i)(r_j - r_i)^T
-        spread = charge[:, None, None] * centred[:, :, None] * centred[:, None, :] - outer - outer.transpose(1, 2) + second
+        spread = squares - cross - cross.transpose(1, 2) + second
         potential = strength / 3 * spread.diagonal(dim1=1, dim2=2).sum(dim=1)
         field = (2 * strength / 3)[:, None] * (charge[:, None] * centred - moment)
         tensor = -(2 * strength / 3)[:, None, None] * spread

@@ -16,7 +16,7 @@ ROW = 5  # columns of a row: structure, n1, n2, number of n3 values (0, 1, ...; 
 
 @numba.njit(nogil=True, cache=True)
 def _row_length(inverse_metric, n1, n2, squared_cutoff):
-    """Number of n3 = 0, 1, ... for which the wave with n3 or -n3 is inside the cut-off; (n1, n2, n3) G (n1, n2, n3)^T."""
+    """Number of n3 = 0, 1, ... for which the wave with n3 or -n3, k^2 = n G n^T, is inside the cut-off."""
     a = inverse_metric[2, 2]
     b = abs(n1 * inverse_metric[0, 2] + n2 * inverse_metric[1, 2])
     c = n1 * n1 * inverse_metric[0, 0] + 2 * n1 * n2 * inverse_metric[0, 1] + n2 * n2 * inverse_metric[1, 1]
@@ -31,8 +31,8 @@ def _row_length(inverse_metric, n1, n2, squared_cutoff):
 def wave_rows(inverse_metrics, cutoff, rows):
     """Write the rows of all waves shorter than ``cutoff`` (and few longer ones); returns their number.
 
-    ``inverse_metrics`` (B, 3, 3) are the scalar products of the reciprocal vectors, 2 pi included. Call it with ``rows``
-    of length 0 to count.
+    ``inverse_metrics`` (B, 3, 3) are the scalar products of the reciprocal vectors, 2 pi included. Call it with
+    ``rows`` of length 0 to count.
     """
     count = first = 0
     for structure in range(len(inverse_metrics)):

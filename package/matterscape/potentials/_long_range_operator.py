@@ -21,8 +21,8 @@ from matterscape.kernels import Operator
 def assemble(charges: Any, weights: Any, potential: Any, gradient: Any, tensor: Any) -> tuple[Any, Any, Any, Any]:
     """Energies (N,), gradient (N, 3), pieces (N, 3, 3) and charge gradient (N,) from fields; numpy or torch.
 
-    ``potential`` (C, N) and ``gradient`` (C, N, 3) for the charges and, last, the weighted charges (C = 1 if all weights
-    are 1); ``tensor`` (N or 0, 3, 3) of the weighted charges.
+    ``potential`` (C, N) and ``gradient`` (C, N, 3) for the charges and, last, the weighted charges (C = 1 if all
+    weights are 1); ``tensor`` (N or 0, 3, 3) of the weighted charges.
     """
     return (
         0.5 * charges * potential[0],
@@ -61,8 +61,9 @@ def long_range_operator(
     ----------
     name : str
     fields_body, fields_reference : callable
-        ``(positions, cells, sources (C, N), structure_index, geometry, alpha, exponent, with_pieces)`` to fields: potential
-        (C, N), gradient (C, N, 3), tensor (N or 0, 3, 3) of the last source; in numpy, and in differentiable torch.
+        ``(positions, cells, sources (C, N), structure_index, geometry, alpha, exponent, with_pieces)`` to fields:
+        potential (C, N), gradient (C, N, 3), tensor (N or 0, 3, 3) of the last source; in numpy, and in differentiable
+        torch.
     """
 
     def reference(
@@ -124,7 +125,5 @@ def long_range_operator(
                     total[place] = part if total[place] is None else total[place] + part
         return (*total, *[None] * 5)
 
-    operator = Operator(
-        name, reference=reference, body=body, fake=fake, derivative=derivative, fill_missing=False
-    )
+    operator = Operator(name, reference=reference, body=body, fake=fake, derivative=derivative, fill_missing=False)
     return operator

@@ -10,7 +10,6 @@ the same for any number of threads.
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.extending import intrinsic
 

@@ -80,7 +80,9 @@ class Ionic(Sum):
             raise ValueError(f"charges is None, and {pairs} has none; accepted is a charge for each of its species")
         missing = [symbol for symbol in pairs.symbols if symbol not in charges]
         if missing:
-            raise ValueError(f"charges has none for {missing[0]}; accepted is one for each of {', '.join(pairs.symbols)}")
+            raise ValueError(
+                f"charges has none for {missing[0]}; accepted is one for each of {', '.join(pairs.symbols)}"
+            )
         self.pairs = pairs
         self.coulomb = Coulomb({symbol: charges[symbol] for symbol in pairs.symbols}, **options)
         super().__init__(pairs, self.coulomb)

@@ -101,11 +101,9 @@ class EwaldSum:
         structure = np.repeat(np.arange(n_structures), per_structure)
         first = (ends - counts)[structure] + LANES * (np.arange(len(structure)) - block_offsets[structure])
         atoms = np.arange(len(self.structure_index)) - (ends - counts)[self.structure_index]
-        vectors, strengths, slopes = (
+        _, strengths, slopes = (
             part.numpy()
-            for part in _strengths(
-                torch.from_numpy(self.cells), torch.from_numpy(self.rows), self.alpha, self.exponent
-            )
+            for part in _strengths(torch.from_numpy(self.cells), torch.from_numpy(self.rows), self.alpha, self.exponent)
         )
         prepared = {
             "reciprocals": 2 * math.pi * np.linalg.inv(self.cells).transpose(0, 2, 1).copy(),
@@ -167,12 +165,11 @@ class EwaldSum:
                 tensor[:, np.arange(3), np.arange(3)] += potential[index][:, None]
         return potential, gradient, tensor
 
-
     def hessian(self, positions: np.ndarray, charges: np.ndarray) -> np.ndarray:
         """Second derivatives (3 N, 3 N) of 1/2 sum_i q_i v_i, in blocks of waves by matrix products.
 
-        The block of atoms i and j is q_i q_j sum_k g_k k k^T Re[e^{ik.(r_i - r_j)}]; those with i itself make the sum over
-        j vanish.
+        The block of atoms i and j is q_i q_j sum_k g_k k k^T Re[e^{ik.(r_i - r_j)}]; those with i itself make the sum
+        over j vanish.
         """
         n_atoms = len(positions)
         vectors, strengths, _ = (

@@ -7,15 +7,16 @@ left out: with F = sum_i q_i^2 / sqrt(N V), the root-mean-square errors of a for
     truncated waves   F [ int_{k_c}^inf k^4 g(k)^2 dk / 2 pi^2 ]^{1/2}
     particle mesh     F [ int d^3k / (2 pi)^3 (sum over aliases of the mesh, see mesh_error) ]^{1/2}
 
-which for charges are the estimates of Kolafa and Perram, Mol. Simul. 9, 351 (1992), and, for a mesh, of Deserno and Holm,
-J. Chem. Phys. 109, 7694 (1998), Wang, Dommert and Holm, J. Chem. Phys. 133, 034117 (2010) and Ballenegger, Cerda and
-Holm, J. Chem. Theory Comput. 8, 936 (2012).
+which for charges are the estimates of Kolafa and Perram, Mol. Simul. 9, 351 (1992), and, for a mesh, of Deserno and
+Holm, J. Chem. Phys. 109, 7694 (1998), Wang, Dommert and Holm, J. Chem. Phys. 133, 034117 (2010) and Ballenegger, Cerda
+and Holm, J. Chem. Theory Comput. 8, 936 (2012).
 """
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import scipy.fft
@@ -195,16 +196,33 @@ def choose_parameters(
         ``"ewald"``, ``"mesh"``, or ``"auto"`` for the cheaper one.
     cutoff : float, optional
         Of the real-space part in Å, if it is not to be chosen.
+
+    Raises
+    ------
+    ValueError
+        If the error is too small for the method.
     """
     volumes = np.abs(np.linalg.det(cells))
     target = force_error / math.sqrt(2) / float(np.max(squared_charges / np.sqrt(n_atoms * volumes)))
     cutoffs = np.arange(3.0, 18.1, 0.5) if cutoff is None else [cutoff]
-    candidates = [candidate for r in cutoffs for candidate in _at_cutoff(float(r), target, exponent, method, cells)]
+    candidates = [candidate for r in cutoffs for candidate in _at_cutoff(float(r), target, exponent, method)]
+    if not candidates:
+        raise ValueError(
+            f"force_error is {force_error:g} eV/Å, which method {method!r} cannot reach"
+            + ("" if cutoff is None else f" with the cutoff {cutoff:g} Å")
+            + "; accepted is a larger error"
+            + (", or method 'ewald'" if method == "mesh" else "")
+        )
     return min(candidates, key=lambda candidate: _cost(candidate, cells, volumes, n_atoms))
 
 
-def estimated_error(parameters: Parameters, cell: np.ndarray, n_atoms: int, squared_charges: float, exponent: int = 1):
-    """Estimated error of the forces in eV/Å of given parameters in one cell; arguments as in :func:`choose_parameters`."""
+def estimated_error(
+    parameters: Parameters, cell: np.ndarray, n_atoms: int, squared_charges: float, exponent: int = 1
+) -> float:
+    """Estimated error of the forces in eV/Å of given parameters in one cell (3, 3).
+
+    Other arguments as of :func:`choose_parameters`.
+    """
     scale = squared_charges / math.sqrt(n_atoms * abs(np.linalg.det(cell)))
     alpha = parameters.alpha
     real = real_space_error(alpha, parameters.cutoff, exponent)
@@ -217,30 +235,40 @@ def estimated_error(parameters: Parameters, cell: np.ndarray, n_atoms: int, squa
     return scale * math.hypot(real, reciprocal)
 
 
-def _solve(error, target: float, lower: float, upper: float) -> float:
-    """Where a monotonic error meets the target, or the end of the interval nearest to that; logarithmic scale."""
+def _solve(error: Callable[[float], float], target: float, start: float, stop: float) -> float | None:
+    """Where from ``start`` to ``stop`` a rapidly falling error first is the target; None if it stays larger."""
 
     def excess(x: float) -> float:
         return math.log(max(error(math.exp(x)), 1e-300) / target)
 
-    lower, upper = math.log(lower), math.log(upper)
-    ends = excess(lower), excess(upper)
-    if ends[0] * ends[1] >= 0:
-        return math.exp(lower if abs(ends[0]) < abs(ends[1]) else upper)
-    return math.exp(brentq(excess, lower, upper, xtol=1e-4))
+    start, stop = math.log(start), math.log(stop)
+    if excess(start) <= 0:
+        return math.exp(start)
+    if excess(stop) > 0:
+        return None
+    return math.exp(brentq(excess, start, stop, xtol=1e-4))
 
 
-def _at_cutoff(cutoff: float, target: float, exponent: int, method: str, cells: np.ndarray) -> list[Parameters]:
+def _at_cutoff(cutoff: float, target: float, exponent: int, method: str) -> list[Parameters]:
+    """What reaches the target with a given cut-off in real space."""
     alpha = _solve(lambda a: real_space_error(a, cutoff, exponent), target, 0.5 / cutoff, 7.0 / cutoff)
+    if alpha is None:
+        return []
     found = []
     if method in ("auto", "ewald"):
         wave_cutoff = _solve(lambda k: wave_error(alpha, k, exponent), target, 0.2 * alpha, 14.0 * alpha)
-        found.append(Parameters("ewald", alpha, cutoff, wave_cutoff=wave_cutoff))
+        if wave_cutoff is not None:
+            found.append(Parameters("ewald", alpha, cutoff, wave_cutoff=wave_cutoff))
     if method in ("auto", "mesh"):
         for order in ORDERS:
-            spacing = _solve(lambda h: mesh_error(alpha, h, order, exponent), target, 0.08 / alpha, 2.0 / alpha)  # noqa: B023
-            found.append(Parameters("mesh", alpha, cutoff, spacing=spacing, order=order))
+            spacing = _solve(partial(_error_at_spacing, alpha, order, exponent), target, 2.0 / alpha, 0.08 / alpha)
+            if spacing is not None:
+                found.append(Parameters("mesh", alpha, cutoff, spacing=spacing, order=order))
     return found
+
+
+def _error_at_spacing(alpha: float, order: int, exponent: int, spacing: float) -> float:
+    return mesh_error(alpha, spacing, order, exponent)
 
 
 def _cost(parameters: Parameters, cells: np.ndarray, volumes: np.ndarray, n_atoms: np.ndarray) -> float:

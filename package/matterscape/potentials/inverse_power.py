@@ -103,8 +103,8 @@ def fourier_at_zero(alpha: float, exponent: int = 1) -> float:
     """Strength of the wave k = 0: 2 pi^{3/2} a^{p-3} / ((p - 3) Gamma(p/2)), in Å^(3-p).
 
     For p > 3 it is the limit of :func:`fourier`. For p < 3 it is minus the integral of the short-ranged part: a uniform
-    background that neutralises the sources, -pi / a^2 for charges. For p = 3 the integral diverges, only neutral sets of
-    sources have an energy, and the value is 0.
+    background that neutralises the sources, -pi / a^2 for charges. For p = 3 the integral diverges, only neutral sets
+    of sources have an energy, and the value is 0.
     """
     if exponent == 3:
         return 0.0

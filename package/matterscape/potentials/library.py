@@ -2,12 +2,14 @@
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from operator import attrgetter
+from typing import Any
 
 from ase import Atoms
 
+from matterscape.potentials.alkali_halides import SALTS
 from matterscape.potentials.base import Potential
 
 
@@ -19,20 +21,20 @@ class NamedPotential:
     ----------
     name : str
     description : str
-        One line: form, substance, source.
+        One line: elements and source.
     constructor : str
         ``module:object``, the module inside ``matterscape.potentials``; imported when the potential is made.
-    arguments : tuple
+    keywords : dict
         Of the constructor.
-    of_structure : bool
-        Whether the constructor takes a structure, whose cell or molecules it needs, before the arguments.
+    of_elements : bool
+        Whether the constructor takes first the chemical symbols that occur in the structure.
     """
 
     name: str
     description: str
     constructor: str
-    arguments: tuple = ()
-    of_structure: bool = False
+    keywords: dict[str, Any] = field(default_factory=dict)
+    of_elements: bool = False
 
     def make(self, atoms: Atoms) -> Potential:
         """The potential for a structure."""
@@ -40,33 +42,45 @@ class NamedPotential:
         constructor: Callable[..., Potential] = attrgetter(name)(
             importlib.import_module(f"matterscape.potentials.{module}")
         )
-        return constructor(*((atoms,) if self.of_structure else ()), *self.arguments)
+        elements = (sorted(set(atoms.symbols)),) if self.of_elements else ()
+        return constructor(*elements, **self.keywords)
 
 
-LIBRARY = {
-    entry.name: entry
-    for entry in (
-        NamedPotential(
-            "stillinger-weber-silicon",
-            "Si: Stillinger, Weber 1985",
-            "stillinger_weber:StillingerWeber.silicon",
-        ),
-        NamedPotential(
-            "stillinger-weber-silicon-germanium",
-            "Si, Ge: Ethier, Lewis 1992",
-            "stillinger_weber:StillingerWeber.silicon_germanium",
-        ),
-        NamedPotential("tersoff-silicon", "Si: Tersoff 1988, third set", "tersoff:Tersoff.silicon"),
-        NamedPotential("tersoff-carbon", "C: Tersoff 1988", "tersoff:Tersoff.carbon"),
-        NamedPotential("tersoff-germanium", "Ge: Tersoff 1989", "tersoff:Tersoff.germanium"),
-        NamedPotential("tersoff-silicon-carbide", "Si, C: Tersoff 1989", "tersoff:Tersoff.silicon_carbide"),
-        NamedPotential("tersoff-silicon-germanium", "Si, Ge: Tersoff 1989", "tersoff:Tersoff.silicon_germanium"),
-        NamedPotential(
-            "tersoff-silicon-carbon-germanium", "Si, C, Ge: Tersoff 1989", "tersoff:Tersoff.silicon_carbon_germanium"
-        ),
-        NamedPotential("tersoff-silica", "Si, O: Munetoh et al. 2007", "tersoff:Tersoff.silica"),
-    )
-}
+_ENTRIES = (
+    NamedPotential(
+        "stillinger-weber-silicon", "Si: Stillinger, Weber 1985", "stillinger_weber:StillingerWeber.silicon"
+    ),
+    NamedPotential(
+        "stillinger-weber-silicon-germanium",
+        "Si, Ge: Ethier, Lewis 1992",
+        "stillinger_weber:StillingerWeber.silicon_germanium",
+    ),
+    NamedPotential("tersoff-silicon", "Si: Tersoff 1988, third set", "tersoff:Tersoff.silicon"),
+    NamedPotential("tersoff-carbon", "C: Tersoff 1988", "tersoff:Tersoff.carbon"),
+    NamedPotential("tersoff-germanium", "Ge: Tersoff 1989", "tersoff:Tersoff.germanium"),
+    NamedPotential("tersoff-silicon-carbide", "Si, C: Tersoff 1989", "tersoff:Tersoff.silicon_carbide"),
+    NamedPotential("tersoff-silicon-germanium", "Si, Ge: Tersoff 1989", "tersoff:Tersoff.silicon_germanium"),
+    NamedPotential(
+        "tersoff-silicon-carbon-germanium", "Si, C, Ge: Tersoff 1989", "tersoff:Tersoff.silicon_carbon_germanium"
+    ),
+    NamedPotential("tersoff-silica", "Si, O: Munetoh et al. 2007", "tersoff:Tersoff.silica"),
+    NamedPotential(
+        "zhou2004-metals",
+        "Cu, Ag, Au, Ni, Pd, Pt, Al, Pb, Fe, Mo, Ta, W, Mg, Co, Ti, Zr, Cr: Zhou et al. 2004",
+        "zhou2004:zhou2004",
+        of_elements=True,
+    ),
+    NamedPotential(
+        "pedone-silicates", "Li, Na, Ca, Si, O: Pedone et al. 2006", "pedone:pedone", {"switch": 4.5}, of_elements=True
+    ),
+    NamedPotential("q-tip4p-f", "flexible water: Habershon, Markland, Manolopoulos 2009", "water:QTIP4PF"),
+    NamedPotential("lps-ri", "Li3PS4 with whole PS4", "li3ps4:LPSForceField"),
+    *(
+        NamedPotential(f"fumi-tosi-{salt.lower()}", f"{salt}: Fumi, Tosi 1964", "coulomb:alkali_halide", {"salt": salt})
+        for salt in SALTS
+    ),
+)
+LIBRARY = {entry.name: entry for entry in _ENTRIES}
 
 
 def named_potential(name: str, atoms: Atoms) -> Potential:
@@ -82,7 +96,7 @@ def named_potential(name: str, atoms: Atoms) -> Potential:
     Raises
     ------
     ValueError
-        If there is no potential of that name, or it does not fit the structure.
+        If there is no potential of that name, or it has no parameters for an element of the structure.
     """
     if name not in LIBRARY:
         close = get_close_matches(name, LIBRARY, n=1)

@@ -264,6 +264,5 @@ def _too_close(potential, structures, extended, owners, second, offsets, pair) -
     start = int(structures.offsets[structure])
     names = [f"{chemical_symbols[int(structures.species[atom])]} (atom {atom - start})" for atom in (i, j)]
     return ValueError(
-        f"{names[0]} and {names[1]} of structure {structure} are {distance:.3f} Å apart, closer than {potential} "
-        "allows"
+        f"{names[0]} and {names[1]} of structure {structure} are {distance:.3f} Å apart, closer than {potential} allows"
     )

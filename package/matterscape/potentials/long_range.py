@@ -117,14 +117,14 @@ class InversePower(Potential):
         super().check(structures)
         if self.species is None and len(self.coefficients) != structures.n_atoms:
             raise ValueError(
-                f"there are {len(self.coefficients)} coefficients but {structures.n_atoms} atoms; give one for each atom, "
-                "or one for each species by a mapping"
+                f"there are {len(self.coefficients)} coefficients but {structures.n_atoms} atoms; give one for each "
+                "atom, or one for each species by a mapping"
             )
         n_periodic = structures.pbc.sum(dim=1)
         for structure in ((n_periodic == 1) | ((n_periodic == 2) & (self.exponent != 1))).nonzero().flatten().tolist():
             raise ValueError(
-                f"structure {structure} is periodic along {structures.pbc[structure].tolist()}, which is not implemented "
-                f"for exponent {self.exponent}; accepted are three periodic directions, none"
+                f"structure {structure} is periodic along {structures.pbc[structure].tolist()}, which is not "
+                f"implemented for exponent {self.exponent}; accepted are three periodic directions, none"
                 + (", or two" if self.exponent == 1 else "")
                 + ": put vacuum around it in a fully periodic cell"
             )
@@ -140,8 +140,8 @@ class InversePower(Potential):
             structure = int(charged.nonzero()[0])
             advice = "" if self.exponent == 3 else ", or net_charge='background'"
             raise ValueError(
-                f"structure {structure} is periodic and has the net charge {float(totals[structure]):.6g}; accepted are "
-                f"neutral cells{advice}"
+                f"structure {structure} is periodic and has the net charge {float(totals[structure]):.6g}; "
+                f"accepted are neutral cells{advice}"
             )
 
     def site_coefficients(self, structures: Structures) -> torch.Tensor:
@@ -220,17 +220,17 @@ class InversePower(Potential):
         kinds = torch.unique(structures.pbc.sum(dim=1)).tolist()
         if len(kinds) > 1:
             raise ValueError(
-                f"the structures are periodic along {' and '.join(map(str, kinds))} directions; accepted for many steps are "
-                "structures of one kind, run the others apart"
+                f"the structures are periodic along {' and '.join(map(str, kinds))} directions; accepted for many "
+                "steps are structures of one kind, run the others apart"
             )
         return self.parameters_for(structures)
 
     def hessian(self, structures: Structures) -> "ForceConstants":
         """Force constants from the analytic second derivatives, with an Ewald sum whatever the method.
 
-        The real-space part is resolved by periodic image; waves have no images, their part stands at shift 0. Sums over
-        images, as in ``dense()``, are those of the whole; at other wavevectors the non-analytic part of charged crystals
-        is not separated.
+        The real-space part is resolved by periodic image; waves have no images, their part stands at shift 0. Sums
+        over images, as in ``dense()``, are those of the whole; phonons at other wavevectors need a supercell, and the
+        non-analytic part of charged crystals is not separated.
         """
         from matterscape.potentials.force_constants import ForceConstants
 
@@ -466,7 +466,7 @@ def _checked_coefficients(
     """Atomic numbers, or None for one coefficient per atom, and the coefficients."""
     if isinstance(coefficients, Mapping):
         for symbol in coefficients:
-            if symbol not in atomic_numbers:
+            if atomic_numbers.get(symbol, 0) == 0:
                 raise ValueError(f"a coefficient is given for {symbol!r}; accepted are chemical symbols")
         species = tuple(sorted(atomic_numbers[symbol] for symbol in coefficients))
         values = [torch.as_tensor(coefficients[chemical_symbols[number]], dtype=torch.float64) for number in species]

@@ -1,13 +1,12 @@
 """Particle-mesh Ewald sums for 1/r and every other inverse power: charges on a mesh, fast Fourier transforms.
 
-Charges are spread with cardinal B-splines (smooth PME: Essmann et al., J. Chem. Phys. 103, 8577 (1995)), the strengths of
-the waves carry the energy-optimal factor U^2 / (sum_m U_m^2)^2 of P3M (Hockney and Eastwood; Ballenegger, Cerda and Holm,
-J. Chem. Theory Comput. 8, 936 (2012)), and forces are the exact derivatives of the energy. The flux tensors take six
-more transforms, of the strengths g delta_ab + h k_a k_b (g' = k h the derivative of g).
+Charges are spread with cardinal B-splines (smooth PME: Essmann et al., J. Chem. Phys. 103, 8577 (1995)), the strengths
+of the waves carry the energy-optimal factor U^2 / (sum_m U_m^2)^2 of P3M (Hockney and Eastwood; Ballenegger, Cerda and
+Holm, J. Chem. Theory Comput. 8, 936 (2012)), and forces are the exact derivatives of the energy. The flux tensors take
+six more transforms, of the strengths g delta_ab + h k_a k_b (g' = k h the derivative of g).
 """
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -23,7 +22,6 @@ from matterscape.potentials.inverse_power import fourier, fourier_at_zero
 
 ORDERS = range(4, 9)
 _COMPONENTS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-
 
 
 def _spline(order: int) -> BSpline:
@@ -52,8 +50,8 @@ def spline_tables(order: int) -> tuple[np.ndarray, np.ndarray]:
 def window_factor(n_points: int, order: int) -> np.ndarray:
     """U^2 / (sum_m U_m^2)^2 of the waves 0, 1, ..., -1 of a mesh axis (n_points,); 0 for the wave at half the mesh.
 
-    U = sinc^order is the spline's Fourier transform; the sum over its aliases m is a cosine series whose coefficients are
-    the spline of twice the order at whole numbers.
+    U = sinc^order is the spline's Fourier transform; the sum over its aliases m is a cosine series whose coefficients
+    are the spline of twice the order at whole numbers.
     """
     angle = 2 * math.pi * np.fft.fftfreq(n_points)
     overlap = _spline(2 * order)(np.arange(1.0, 2 * order)) @ np.cos(np.arange(1 - order, order)[:, None] * angle)
@@ -105,9 +103,7 @@ class ParticleMesh:
     exponent : int
     """
 
-    def __init__(
-        self, cells: np.ndarray, structure_index: np.ndarray, meshes: np.ndarray, alpha: float, exponent: int
-    ):
+    def __init__(self, cells: np.ndarray, structure_index: np.ndarray, meshes: np.ndarray, alpha: float, exponent: int):
         self.cells, self.meshes, self.alpha, self.exponent = cells, meshes, alpha, exponent
         self._offsets = np.searchsorted(structure_index, np.arange(len(cells) + 1))
         self._influences: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(cells)
@@ -207,7 +203,9 @@ def _fields_reference(positions, cells, sources, structure_index, geometry, alph
         strength, tensor_strengths = _influence(cell, mesh, alpha, exponent, with_tensor)
         potential, gradient = [], []
         for source in sources[:, atoms]:
-            density = weights.new_zeros(math.prod(shape)).index_add(0, at.flatten(), (source[:, None] * weights).flatten())
+            density = weights.new_zeros(math.prod(shape)).index_add(
+                0, at.flatten(), (source[:, None] * weights).flatten()
+            )
             spectrum = torch.fft.rfftn(density.reshape(shape))
             collected = torch.fft.irfftn(spectrum * strength, s=shape).flatten()[at]
             potential.append((collected * weights).sum(dim=1))

@@ -1,7 +1,7 @@
 """Real-space part of long-ranged sums: pairs that interact through Gamma(p/2, a^2 r^2) / (Gamma(p/2) r^p).
 
-With Q(s, x) = Gamma(s, x) / Gamma(s) the function is Q(p/2, a^2 r^2) / r^p and its slope -p Q(p/2 + 1, a^2 r^2) / r^(p+1).
-alpha = 0 gives the bare 1/r^p.
+With Q(s, x) = Gamma(s, x) / Gamma(s) and x = a^2 r^2 the function is Q(p/2, x) / r^p and its slope
+-p Q(p/2 + 1, x) / r^(p+1). alpha = 0 gives the bare 1/r^p.
 """
 
 import math

@@ -52,7 +52,7 @@ class Stage(NamedTuple):
 
 SILICON = Keating()
 SCHEDULE = (
-    Stage(2.0, 20), Stage(0.5, 300), Stage(0.4, 700), Stage(0.35, 700), Stage(0.3, 800), Stage(0.25, 500),
+    Stage(2.0, 20), Stage(0.5, 300), Stage(0.4, 800), Stage(0.35, 1000), Stage(0.3, 1200), Stage(0.25, 600),
 )  # fmt: skip
 
 
@@ -174,7 +174,7 @@ def www_network(
         Same seed, same network, interrupted or not.
     schedule : sequence of (temperature_eV, n_sweeps)
         A sweep is one attempt per atom. The first stage must be hot enough to melt the crystal's memory away (2 eV),
-        or the network anneals back to diamond. The default makes a-Si of 216 atoms with 0.33 eV/atom.
+        or the network anneals back to diamond. The default leaves about 0.31 eV per atom and 10 degrees in 216 atoms.
     keating : Keating
         Force constants and bond length.
     checkpoint : path, optional

@@ -117,7 +117,7 @@ def test_the_vector_in_place_of_its_direction_would_miss_the_minima():
 def test_promises_of_every_potential():
     report = verify(_two_kinds(), [_packing(), _packing(seed=1, pbc=False)])
     assert report.passed, str(report)
-    assert report.skipped == ("hessian",)
+    assert set(report.skipped) - {"threads"} == {"hessian"}
 
 
 def test_equal_semiaxes_are_lennard_jones_spheres_without_torques():
