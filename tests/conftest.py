@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -19,6 +20,14 @@ def data_cache():
                 _link_or_copy(source, Path(folder) / source.name)
         patch.setenv("MATTERSCAPE_DATA", folder)
         yield Path(folder)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interrupts():
+    """Interrupts are Python's to handle, also where the shell started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

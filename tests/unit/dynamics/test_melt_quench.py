@@ -122,7 +122,7 @@ def test_silica_starts_from_bridges_and_ends_at_rest(monkeypatch):
         ({"quench_rate_K_per_ps": 0}, "quench_rate_K_per_ps is 0; accepted is a positive"),
         ({"melt_temperature_K": np.inf}, "melt_temperature_K is inf"),
         ({"final_temperature_K": 4000.0}, "final_temperature_K is 4000.0, above melt_temperature_K = 3000.0"),
-        ({"melt_ps": -1}, "melt_ps is -1; accepted is a finite number from 0"),
+        ({"melt_ps": -1}, "melt_ps is -1; accepted is a non-negative number"),
         ({"record_every_ps": 0}, "record_every_ps is 0"),
     ],
 )

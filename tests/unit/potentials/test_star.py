@@ -14,7 +14,8 @@ from matterscape.potentials import Evaluator
 from matterscape.potentials._star_kernels import accumulate, chunk_bounds
 from matterscape.potentials._star_reference import energies, triplets
 from matterscape.potentials._stars import NEIGHBOUR_COLUMNS, PAIR_COLUMNS, star
-from matterscape.potentials.star import StarPotential, numbers_of, read_lammps_table
+from matterscape.potentials._symbols import numbers_of
+from matterscape.potentials.star import StarPotential, read_lammps_table
 from matterscape.potentials.stillinger_weber import StillingerWeber
 from matterscape.potentials.tersoff import Tersoff
 from matterscape.structures import Structures, extended_pairs
@@ -308,7 +309,7 @@ def test_unknown_species_is_named():
 
 @pytest.mark.parametrize(
     "species, message",
-    [(("Si", "Xx"), "'Xx'; accepted are chemical symbols"), (("Si", "Si"), "different"), ((), "one or more")],
+    [(("Si", "Xx"), "'Xx' is unknown; accepted are chemical symbols"), (("Si", "Si"), "different"), ((), "one or more")],
 )
 def test_bad_species(species, message):
     with pytest.raises(ValueError, match=message):
