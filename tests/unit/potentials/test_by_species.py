@@ -41,9 +41,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match="table has no entry for Na-Cl; accepted is a potential, or None"):
         by_species({("Na", "Na"): SOFT, ("Cl", "Cl"): None})
     argon = LennardJones({("Ar", "Ar"): (0.0104, 3.4)}, cutoff=6.0)
-    with pytest.raises(
-        ValueError, match=r"table\[Na, Na\] is LennardJones, which has no interaction"
-    ):
+    with pytest.raises(ValueError, match=r"table\[Na, Na\] is LennardJones, which has no interaction"):
         by_species({("Na", "Na"): argon})
     half = by_species({("Na", "Na"): SALT})
     half.charges = {"Na": 0.5}
