@@ -170,8 +170,11 @@ class EnvironmentMap(Study):
             spectra = soap(structures).numpy()
             averaged = (neighbours[self._rows] @ spectra + spectra[self._rows]) / (counts[self._rows] + 1)[:, None]
             order = self.properties["crystal-like neighbours (%)"]
-            method = "pcovr" if np.ptp(order) else "pca"  # nothing to regress on where all are alike
-            self._coordinates[AXES[1]] = project(averaged, method, targets=order).coordinates
+            if np.ptp(order):
+                projection = project(averaged, "pcovr", targets=order)
+            else:  # nothing to regress on
+                projection = project(averaged)
+            self._coordinates[AXES[1]] = projection.coordinates
         return self._coordinates[AXES[1]]
 
     def _shown(self) -> dict[str, np.ndarray]:
