@@ -9,7 +9,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from matterscape.benchmarks.lammps_peer import lammps_system, potential_file
+from lammps_results import lammps_results
+from matterscape.benchmarks.lammps_peer import potential_file
 from matterscape.potentials.eam import EAM
 from matterscape.potentials.setfl import Setfl
 from matterscape.potentials.zhou2004 import PARAMETERS, zhou2004
@@ -17,7 +18,6 @@ from matterscape.structures import Structures
 
 pytestmark = pytest.mark.peers
 
-BAR_PER_EV_A3 = 1.6021765e6  # LAMMPS' own constant in metal units
 ALLOY = ("Cu", "Ni", "Pd", "Ag", "Au")
 SHIPPED = {
     "W_zhou": ("W", "bcc", 3.165), "Cu_zhou": ("Cu", "fcc", 3.615), "Al_zhou": ("Al", "fcc", 4.05),
@@ -38,22 +38,7 @@ def _rattled(symbols, lattice, a, *, repeat=3, rattle=0.12, seed=0):
 
 def _from_lammps(atoms: Atoms, path: str) -> dict[str, np.ndarray]:
     names = [atoms.symbols[int(np.flatnonzero(atoms.numbers == number)[0])] for number in np.unique(atoms.numbers)]
-    lammps = lammps_system(
-        atoms,
-        ["pair_style eam/alloy", f"pair_coeff * * {path} {' '.join(names)}",
-         "compute virial all pressure NULL virial", "compute atomic all pe/atom",
-         "thermo_style custom pe c_virial[1] c_virial[2] c_virial[3] c_virial[4] c_virial[5] c_virial[6]",
-         "fix energies all ave/atom 1 1 1 c_atomic", "thermo_modify norm no", "run 0"],
-    )  # fmt: skip
-    xx, yy, zz, xy, xz, yz = np.array(lammps.numpy.extract_compute("virial", 0, 1)) * atoms.get_volume() / BAR_PER_EV_A3
-    order = np.argsort(lammps.numpy.extract_atom("id")[: len(atoms)])
-    results = {
-        "energies": np.array(lammps.numpy.extract_compute("atomic", 1, 1))[: len(atoms)][order],
-        "forces": np.array(lammps.gather_atoms("f", 1, 3)).reshape(-1, 3),
-        "virial": np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]),
-    }
-    lammps.close()
-    return results
+    return lammps_results(atoms, ["pair_style eam/alloy", f"pair_coeff * * {path} {' '.join(names)}"])
 
 
 def _compare(potential: EAM, atoms: Atoms, path: str, *, energy: float, force: float) -> None:

@@ -10,7 +10,8 @@ from ase import Atoms, units
 from ase.neighborlist import neighbor_list
 from scipy.special import erfc
 
-from matterscape.benchmarks.lammps_peer import ANGSTROM_PER_PS, lammps_system
+from lammps_results import lammps_results
+from matterscape.benchmarks.lammps_peer import ANGSTROM_PER_PS
 from matterscape.potentials.alkali_halides import fumi_tosi
 from matterscape.potentials.constants import COULOMB
 from matterscape.potentials.lennard_jones import LennardJones
@@ -21,8 +22,8 @@ from matterscape.structures import Structures
 
 pytestmark = pytest.mark.peers
 
-# constants of LAMMPS' metal units: e^2 / (4 pi eps0), bar Å^3 in eV, eV in amu (Å/ps)^2
-LAMMPS_COULOMB, BAR_PER_EV_A3, LAMMPS_KINETIC = 14.399645, 1.6021765e6, 1.0364269e-4
+# constants of LAMMPS' metal units: e^2 / (4 pi eps0), eV in amu (Å/ps)^2
+LAMMPS_COULOMB, LAMMPS_KINETIC = 14.399645, 1.0364269e-4
 CHARGE_SCALE = math.sqrt(COULOMB / LAMMPS_COULOMB)
 PAIRS = [("Na", "Na"), ("Na", "Cl"), ("Cl", "Cl")]
 IONS = {"Na": 1.0, "Cl": -1.0}
@@ -35,30 +36,6 @@ def salt(*, rattle: float = 0.25) -> Atoms:
     atoms.rattle(rattle, seed=3)
     atoms.set_velocities(np.random.default_rng(4).normal(size=(len(atoms), 3)) * 0.02)
     return atoms
-
-
-def from_lammps(atoms: Atoms, commands: list[str], charges: dict[str, float] | None) -> dict[str, np.ndarray]:
-    if charges is not None:
-        charges = {symbol: CHARGE_SCALE * charge for symbol, charge in charges.items()}
-    lammps = lammps_system(
-        atoms,
-        [*commands, "compute kinetic all ke/atom", "compute energies all pe/atom",
-         "compute stresses all stress/atom NULL virial", "compute flux all heat/flux kinetic energies stresses",
-         "thermo_style custom pe c_flux[1] c_flux[2] c_flux[3]", "thermo_modify norm no", "run 0"],
-        charges=charges,
-    )  # fmt: skip
-    n_atoms = len(atoms)
-    order = np.argsort(lammps.numpy.extract_atom("id")[:n_atoms])
-    xx, yy, zz, xy, xz, yz = np.array(lammps.numpy.extract_compute("stresses", 1, 2))[:n_atoms][order].T
-    results = {
-        "energy": lammps.get_thermo("pe"),
-        "energies": np.array(lammps.numpy.extract_compute("energies", 1, 1))[:n_atoms][order],
-        "forces": np.array(lammps.gather_atoms("f", 1, 3)).reshape(-1, 3),
-        "tensors": -np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]).transpose(2, 0, 1) / BAR_PER_EV_A3,
-        "flux": np.array(lammps.numpy.extract_compute("flux", 0, 1))[:3],
-    }
-    lammps.close()
-    return results
 
 
 def excess_of_lammps_erfc(atoms: Atoms, charges: dict[str, float], alpha: float, cutoff: float) -> dict:
@@ -88,7 +65,8 @@ def compare(
     screening: tuple[float, float] | None = None,
 ) -> None:
     """``scale`` multiplies the own results; ``screening`` is (alpha, cutoff) where LAMMPS approximates erfc."""
-    peer = from_lammps(atoms, commands, charges)
+    scaled = None if charges is None else {symbol: CHARGE_SCALE * charge for symbol, charge in charges.items()}
+    peer = lammps_results(atoms, commands, charges=scaled)
     if screening is not None:
         for name, excess in excess_of_lammps_erfc(atoms, charges, *screening).items():
             peer[name] = peer[name] - excess

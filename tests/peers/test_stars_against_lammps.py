@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from matterscape.benchmarks.lammps_peer import lammps_system, potential_file
+from lammps_results import lammps_results
+from matterscape.benchmarks.lammps_peer import potential_file
 from matterscape.potentials.star import StarPotential
 from matterscape.potentials.stillinger_weber import StillingerWeber
 from matterscape.potentials.tersoff import Tersoff
 from matterscape.structures import Structures
 
 pytestmark = pytest.mark.peers
-
-BAR_PER_EV_A3 = 1.6021765e6  # LAMMPS' own constant in metal units
 
 
 def diamond(species: list[str], constant: float, *, rattle: float = 0.15, repeat: int = 2, seed: int = 1) -> Atoms:
@@ -31,29 +30,8 @@ def diamond(species: list[str], constant: float, *, rattle: float = 0.15, repeat
     return atoms
 
 
-def from_lammps(atoms: Atoms, commands: list[str]) -> dict[str, np.ndarray]:
-    lammps = lammps_system(
-        atoms,
-        [*commands, "compute virial all pressure NULL virial", "compute atomic all pe/atom",
-         "thermo_style custom pe c_virial[1] c_virial[2] c_virial[3] c_virial[4] c_virial[5] c_virial[6]",
-         "fix energies all ave/atom 1 1 1 c_atomic", "thermo_modify norm no", "run 0"],
-    )  # fmt: skip
-    n_atoms = len(atoms)
-    pressures = lammps.numpy.extract_compute("virial", 0, 1)
-    xx, yy, zz, xy, xz, yz = np.array(pressures) * atoms.get_volume() / BAR_PER_EV_A3
-    order = np.argsort(lammps.numpy.extract_atom("id")[:n_atoms])
-    results = {
-        "energy": lammps.get_thermo("pe"),
-        "energies": np.array(lammps.numpy.extract_compute("atomic", 1, 1))[:n_atoms][order],
-        "forces": np.array(lammps.gather_atoms("f", 1, 3)).reshape(-1, 3),
-        "virial": np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]),
-    }
-    lammps.close()
-    return results
-
-
 def compare(potential: StarPotential, atoms: Atoms, commands: list[str], *, tolerance: float = 1e-11) -> None:
-    peer = from_lammps(atoms, commands)
+    peer = lammps_results(atoms, commands)
     own = potential(Structures.from_ase(atoms))
     assert abs(float(own.energy) - peer["energy"]) < tolerance * abs(peer["energy"])
     assert abs(float(own.energies.sum()) - peer["energies"].sum()) < tolerance * abs(peer["energy"])
@@ -103,7 +81,7 @@ def test_stillinger_weber_energies_without_triplets(tmp_path):
     potential = StillingerWeber(["Si", "Ge"], table)
     write_sw(tmp_path / "pairs.sw", potential, ["Si", "Ge"])
     atoms = diamond(["Si", "Ge"], 5.5)
-    peer = from_lammps(atoms, ["pair_style sw", f"pair_coeff * * {tmp_path / 'pairs.sw'} Si Ge"])
+    peer = lammps_results(atoms, ["pair_style sw", f"pair_coeff * * {tmp_path / 'pairs.sw'} Si Ge"])
     np.testing.assert_allclose(potential(Structures.from_ase(atoms)).energies.numpy(), peer["energies"], rtol=1e-11)
 
 

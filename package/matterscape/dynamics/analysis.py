@@ -4,10 +4,8 @@ Functions of structures take frames in any form (``Structures``, ``ase.Atoms`` o
 of time take arrays of unwrapped positions or velocities (n_times, n_atoms, 3) at equal intervals.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from scipy import fft, signal, sparse
 from vesin import NeighborList
 
 from matterscape.basis import spherical_harmonics
+from matterscape.checks import check_number, check_whole, is_number
 from matterscape.dynamics._analysis_kernels import fill_angles
 from matterscape.kernels import get_threads
 from matterscape.structures import Structures
@@ -39,8 +38,7 @@ def _number_of(name: str, symbol: str, structures: Structures) -> int:
 
 
 def _count(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} is {value!r}; accepted is a whole number from 1")
+    check_whole(name, value, 1)
     return int(value)
 
 
@@ -319,7 +317,7 @@ def warren_cowley(frames: Frames, outer: float, inner: float = 0.0) -> dict[tupl
     Source: J. M. Cowley, Phys. Rev. 77, 669 (1950), eq. 1.
     """
     structures = _structures(frames)
-    if not isinstance(inner, Real) or not 0 <= inner < outer:
+    if not is_number(inner) or not 0 <= inner < outer:
         raise ValueError(f"inner is {inner!r}; accepted is a distance from 0 to below outer = {outer!r} Å")
     pairs = structures.pairs(outer)
     shell = (pairs.vectors.detach().norm(dim=1) >= inner).numpy()
@@ -441,8 +439,7 @@ def vibrational_density_of_states(
     """
     velocities = _time_series("velocities", velocities)
     for name, value in {"timestep_fs": timestep_fs, "resolution_THz": resolution_THz}.items():
-        if not isinstance(value, Real) or not 0 < value < math.inf:
-            raise ValueError(f"{name} is {value!r}; accepted is a positive, finite number")
+        check_number(name, value, positive=True)
     n_times, n_atoms, _ = velocities.shape
     rate = 1e3 / timestep_fs  # THz
     length = min(n_times, max(2, round(rate / resolution_THz)))

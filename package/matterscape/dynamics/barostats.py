@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from ase import units
 
+from matterscape.checks import check_whole
 from matterscape.dynamics import _kernels
 from matterscape.dynamics._random import CELL, fill_normals
 from matterscape.dynamics.integrators import Integrator, Thermostat, checked_number, make_integrator
@@ -88,8 +89,7 @@ class StochasticCellRescaling(Integrator):
             )
         if coupling not in _SHAPES:
             raise ValueError(f"coupling is {coupling!r}; accepted are {', '.join(_SHAPES)}")
-        if isinstance(stride, bool) or int(stride) != stride or stride < 1:
-            raise ValueError(f"stride is {stride!r}; accepted is a whole number of steps, at least 1")
+        check_whole("stride", stride, 1, "number of steps")
         self.thermostat = thermostat
         self.conserves_momentum = thermostat.conserves_momentum
         self.pressure_GPa = pressure_GPa

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ase import units
 
+from matterscape.checks import is_number, real_array
 from matterscape.dynamics import _kernels
 from matterscape.dynamics.state import State
 
@@ -124,7 +125,7 @@ class Thermostat(Integrator):
 
     @temperature_K.setter
     def temperature_K(self, value: float | Sequence[float]) -> None:
-        temperature = np.array(value, dtype=np.float64)
+        temperature = real_array("temperature_K", value)
         lowest = self.lowest_temperature_K
         if temperature.ndim > 1 or not np.all(np.isfinite(temperature)) or np.any(temperature < lowest):
             accepted = f"one finite number >= {lowest:g}, or one for each structure"
@@ -222,10 +223,9 @@ def _subclasses(kind: type) -> list[type]:
 
 def checked_number(name: str, value: float, lowest: float = 0.0, *, inclusive: bool = True) -> float:
     """A finite number not below (or above, if not ``inclusive``) ``lowest``; ValueError otherwise."""
-    number = float(value)
-    if not math.isfinite(number) or number < lowest or (number == lowest and not inclusive):
+    if not is_number(value) or value < lowest or (value == lowest and not inclusive):
         raise ValueError(f"{name} is {value!r}; accepted is a finite number {'>=' if inclusive else '>'} {lowest:g}")
-    return number
+    return float(value)
 
 
 def _check_length(name: str, values: np.ndarray, n_structures: int) -> None:

@@ -6,13 +6,13 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
 
+from matterscape.checks import check_number
 from matterscape.dynamics.barostats import StochasticCellRescaling
 from matterscape.dynamics.relaxation import Relaxation, relax
 from matterscape.dynamics.simulation import Simulation
@@ -117,14 +117,14 @@ def melt_quench(
     ExplosionError
         If the dynamics becomes unstable.
     """
-    _check_positive(
-        melt_temperature_K=melt_temperature_K,
-        quench_rate_K_per_ps=quench_rate_K_per_ps,
-        timestep_fs=timestep_fs,
-        record_every_ps=record_every_ps,
-        compressibility_per_GPa=compressibility_per_GPa,
-    )
-    _check_positive(zero=True, final_temperature_K=final_temperature_K, melt_ps=melt_ps, hold_ps=hold_ps)
+    check_number("melt_temperature_K", melt_temperature_K, positive=True)
+    check_number("quench_rate_K_per_ps", quench_rate_K_per_ps, positive=True)
+    check_number("timestep_fs", timestep_fs, positive=True)
+    check_number("record_every_ps", record_every_ps, positive=True)
+    check_number("compressibility_per_GPa", compressibility_per_GPa, positive=True)
+    check_number("final_temperature_K", final_temperature_K)
+    check_number("melt_ps", melt_ps)
+    check_number("hold_ps", hold_ps)
     if final_temperature_K > melt_temperature_K:
         raise ValueError(
             f"final_temperature_K is {final_temperature_K!r}, above melt_temperature_K = {melt_temperature_K!r}; "
@@ -233,13 +233,6 @@ def _follow(simulation: Simulation, history, record_every: int, folder) -> MeltQ
         volumes=np.array(records["volume"].values),
         complete=simulation.state.step >= total,
     )
-
-
-def _check_positive(zero: bool = False, **values: float) -> None:
-    for name, value in values.items():
-        if not isinstance(value, Real) or not (0 <= value if zero else 0 < value) or not math.isfinite(value):
-            accepted = "a finite number from 0" if zero else "a positive, finite number"
-            raise ValueError(f"{name} is {value!r}; accepted is {accepted}")
 
 
 def amorphous_silicon(

@@ -5,19 +5,19 @@ batch in one loop, each structure with its own state, pay no ``Atoms`` bookkeepi
 the weight of the cell so that its convergence does not slow down with the number of atoms.
 """
 
-import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from numbers import Real
 
 import numpy as np
 import torch
 from ase import Atoms, units
 from ase.constraints import FixAtoms
 
+from matterscape.checks import check_number, check_whole
 from matterscape.dynamics._minimisers import ConjugateGradients, Fire
 from matterscape.potentials import Evaluator, Potential
+from matterscape.potentials.base import check_potential
 from matterscape.progress import progress
 from matterscape.structures import Structures
 
@@ -111,6 +111,7 @@ def relax(
     if not isinstance(structures, Structures):
         structures = Structures.from_ase(structures)
     _check(structures, cell, pressure_GPa, force_tolerance, stress_tolerance_GPa, method, max_steps)
+    check_potential("potential", potential)
     surface = _Enthalpy(structures, potential, cell, pressure_GPa * units.GPa)
     minimiser = METHODS[method](surface.owner, structures.n_structures)
     best = _Best(structures)
@@ -321,15 +322,12 @@ def _check(structures, cell, pressure_GPa, force_tolerance, stress_tolerance_GPa
         raise ValueError(f'cell is {cell!r}; accepted are False, "isotropic" and "anisotropic"')
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; accepted are {', '.join(map(repr, METHODS))}")
-    if not isinstance(pressure_GPa, Real) or not math.isfinite(pressure_GPa):
-        raise ValueError(f"pressure_GPa is {pressure_GPa!r}; accepted is a finite number")
+    check_number("pressure_GPa", pressure_GPa, signed=True)
     if pressure_GPa and not cell:
         raise ValueError(f"pressure_GPa is {pressure_GPa!r} but cell is False; choose how the cell may change")
     for name, value in {"force_tolerance": force_tolerance, "stress_tolerance_GPa": stress_tolerance_GPa}.items():
-        if not isinstance(value, Real) or not 0 < value < math.inf:
-            raise ValueError(f"{name} is {value!r}; accepted is a positive, finite number")
-    if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
-        raise ValueError(f"max_steps is {max_steps!r}; accepted is a whole number from 1")
+        check_number(name, value, positive=True)
+    check_whole("max_steps", max_steps, 1)
     aperiodic = ~structures.pbc.all(dim=1)
     if cell and bool(aperiodic.any()):
         structure = int(aperiodic.nonzero()[0])

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from ase import Atoms
 
+from matterscape.checks import check_whole, real_array
 from matterscape.dynamics import velocities as thermal
 from matterscape.dynamics._random import stream_keys
 from matterscape.dynamics.integrators import Integrator
@@ -114,8 +115,7 @@ def _fix_momenta(
 
 def whole_stride(every: int) -> int:
     """A number of steps, at least one."""
-    if isinstance(every, bool) or int(every) != every or every < 1:
-        raise ValueError(f"every is {every!r}; accepted is a whole number of steps, at least 1")
+    check_whole("every", every, 1, "number of steps")
     return int(every)
 
 
@@ -130,7 +130,7 @@ def _refuse_constraints(frames: list[Atoms]) -> None:
 
 
 def _checked_array(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
-    array = np.array(values, dtype=np.float64, order="C")
+    array = real_array(name, values)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; accepted here is {shape}")
     if not np.isfinite(array).all():
@@ -139,7 +139,7 @@ def _checked_array(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray
 
 
 def _checked_temperatures(values: float | Sequence[float], n_structures: int) -> np.ndarray:
-    temperatures = np.array(values, dtype=np.float64)
+    temperatures = real_array("initial_temperature_K", values)
     if temperatures.ndim > 1 or (temperatures.ndim and len(temperatures) != n_structures):
         raise ValueError(
             f"initial_temperature_K has shape {temperatures.shape}; accepted is one number, or one for each of "

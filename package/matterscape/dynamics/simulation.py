@@ -23,6 +23,7 @@ from matterscape.dynamics.records import Record
 from matterscape.dynamics.state import ExplosionError, State
 from matterscape.dynamics.trajectory import TrajectoryWriter
 from matterscape.potentials import Potential
+from matterscape.potentials.base import check_potential
 from matterscape.progress import progress
 from matterscape.structures import Structures
 
@@ -96,6 +97,7 @@ class Simulation(Observables):
         max_temperature_K: float = 1e6,
         folder: str | PathLike | None = None,
     ):
+        check_potential("potential", potential)
         start = setup.prepare(
             structures,
             integrator,
@@ -292,6 +294,8 @@ class Simulation(Observables):
 
     @potential.setter
     def potential(self, potential: Potential) -> None:
+        check_potential("potential", potential)
+
         def change() -> None:
             before = self.potential_energy
             self.state.set_potential(potential)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from ase import units
 
+from matterscape.checks import check_whole
 from matterscape.dynamics import _kernels
 from matterscape.dynamics._random import RESCALING
 from matterscape.dynamics.integrators import Thermostat, checked_number, verlet_step
@@ -95,8 +96,7 @@ class NoseHooverChain(_GlobalThermostat):
 
     def __init__(self, temperature_K: float | Sequence[float], *, time_constant_ps: float = 0.1, chain_length: int = 3):
         super().__init__(temperature_K, time_constant_ps)
-        if isinstance(chain_length, bool) or int(chain_length) != chain_length or chain_length < 1:
-            raise ValueError(f"chain_length is {chain_length!r}; accepted is a whole number, at least 1")
+        check_whole("chain_length", chain_length, 1)
         self.chain_length = int(chain_length)
 
     def attach(self, state: State) -> None:

@@ -14,6 +14,7 @@ from matterscape.potentials.lennard_jones import LennardJones
 from matterscape.potentials.li3ps4 import LPSForceField
 from matterscape.potentials.local import LocalPotential, local_operator
 from matterscape.potentials.long_range import InversePower
+from matterscape.potentials.pair import PairPotential, by_species
 from matterscape.potentials.pedone import pedone
 from matterscape.potentials.short_range import BornMayerHuggins, Buckingham, Morse, ZieglerBiersackLittmark
 from matterscape.potentials.stillinger_weber import StillingerWeber

@@ -1,11 +1,12 @@
 """Tables of pair parameters as users give them: checked, completed, and laid out for the kernels."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 
+import numpy as np
 import torch
-from ase.data import atomic_numbers
+
+from matterscape.checks import check_number
+from matterscape.potentials._symbols import atomic_number
 
 Pair = tuple[str, str]
 
@@ -69,14 +70,12 @@ def complete(table: Mapping[Pair, Sequence[float] | None], names: Sequence[str])
 
     Raises
     ------
+    TypeError
+        If the table is no mapping.
     ValueError
         If a pair of the species is missing or there twice, a symbol is unknown, or a value is not a finite number.
     """
-    if not table:
-        raise ValueError("the table of parameters is empty; accepted are values for at least one pair of species")
-    symbols = tuple(dict.fromkeys(symbol for pair in table for symbol in pair))
-    for symbol in symbols:
-        atomic_number(symbol)
+    symbols = symbols_of(table)
     values: dict[Pair, tuple[float, ...]] = {}
     seen = set()
     for pair, given in table.items():
@@ -86,11 +85,7 @@ def complete(table: Mapping[Pair, Sequence[float] | None], names: Sequence[str])
         seen.add(key)
         if given is None:
             continue
-        if len(given) != len(names):
-            raise ValueError(f"{pair[0]}-{pair[1]} has {len(given)} values; accepted are {', '.join(names)}")
-        for name, value in zip(names, given):
-            check_number(f"{name} of {pair[0]}-{pair[1]}", value, "", signed=True)
-        values[key] = tuple(float(value) for value in given)
+        values[key] = checked_values(pair, given, names)
     for k, a in enumerate(symbols):
         for b in symbols[k:]:
             if unordered((a, b)) not in seen:
@@ -100,29 +95,48 @@ def complete(table: Mapping[Pair, Sequence[float] | None], names: Sequence[str])
     return symbols, values
 
 
+def checked_values(pair: Pair, given: Sequence[float], names: Sequence[str]) -> tuple[float, ...]:
+    """The values of a pair as floats; ``ValueError`` if they are not one finite number for each name."""
+    if not isinstance(given, Sequence | np.ndarray) or len(given) != len(names):
+        raise ValueError(f"values of {pair[0]}-{pair[1]} are {given!r}; accepted are {', '.join(names)}")
+    for name, value in zip(names, given):
+        check_number(f"{name} of {pair[0]}-{pair[1]}", value, signed=True)
+    return tuple(float(value) for value in given)
+
+
+def symbols_of(table: Mapping[Pair, object]) -> tuple[str, ...]:
+    """Chemical symbols of a table ``{(symbol, symbol): ...}``, in order of appearance.
+
+    Raises
+    ------
+    TypeError
+        If the table is no mapping.
+    ValueError
+        If it is empty, a key is no pair, or a symbol is unknown.
+    """
+    if not isinstance(table, Mapping):
+        raise TypeError(f"table is a {type(table).__name__}; accepted is a mapping {{(symbol, symbol): values}}")
+    if not table:
+        raise ValueError("the table of parameters is empty; accepted are values for at least one pair of species")
+    for pair in table:
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise ValueError(f"the table has the key {pair!r}; accepted are pairs of symbols such as ('Na', 'Cl')")
+    symbols = tuple(dict.fromkeys(symbol for pair in table for symbol in pair))
+    for symbol in symbols:
+        atomic_number(symbol)
+    return symbols
+
+
 def unordered(pair: Pair) -> Pair:
     """A pair of symbols in alphabetical order."""
     a, b = sorted(pair)
     return a, b
 
 
-def atomic_number(symbol: str) -> int:
-    """Atomic number of a chemical symbol; ``ValueError`` if there is none."""
-    if atomic_numbers.get(symbol, 0) == 0:
-        raise ValueError(f"species {symbol!r} is unknown; accepted are chemical symbols")
-    return atomic_numbers[symbol]
-
-
-def check_number(name: str, value: float, unit: str, *, positive: bool = False, signed: bool = False) -> None:
-    """Raise ``ValueError`` unless a value is a finite number of the wanted sign."""
-    ok = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not ok or (positive and value <= 0) or (not signed and value < 0):
-        kind = "positive" if positive else "finite" if signed else "non-negative"
-        raise ValueError(f"{name} is {value!r}; accepted is a {kind} number{f' of {unit}' if unit else ''}")
-
-
 def checked_charges(charges: Mapping[str, float], symbols: tuple[str, ...]) -> dict[str, float]:
     """Charges of exactly these species; ``ValueError`` if one is missing or not a finite number."""
+    if not isinstance(charges, Mapping):
+        raise TypeError(f"charges is {charges!r}; accepted is a mapping {{symbol: charge}}")
     for symbol in symbols:
         if symbol not in charges:
             raise ValueError(f"charges has no charge of {symbol}; accepted is one for each of {', '.join(symbols)}")

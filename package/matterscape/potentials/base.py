@@ -13,6 +13,7 @@ Source: Z. Fan et al., Phys. Rev. B 92, 094301 (2015), eqs. 12-21, in the notati
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from matterscape.structures import NeighbourLists, Structures
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
+
+    from matterscape.potentials.force_constants import ForceConstants
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +161,11 @@ class Potential(ABC):
         """
 
     def check(self, structures: Structures) -> None:
-        """Raise ``ValueError`` if an atom's species has no parameters."""
+        """Raise ``ValueError`` if an atom's species has no parameters, ``TypeError`` if these are no Structures."""
+        if not isinstance(structures, Structures):
+            raise TypeError(
+                f"structures is a {type(structures).__name__}; accepted is Structures, e.g. Structures.from_ase(atoms)"
+            )
         if self.species is None:
             return
         known = torch.tensor(self.species, device=structures.species.device)
@@ -172,6 +179,24 @@ class Potential(ABC):
                 f"{chemical_symbols[int(structures.species[atom])]}, which {self} has no parameters for; "
                 f"accepted are {names}"
             )
+
+    def hessian(self, structures: Structures) -> "ForceConstants":
+        """Second derivatives of the energy, resolved by periodic image.
+
+        Parameters
+        ----------
+        structures : Structures
+
+        Returns
+        -------
+        ForceConstants
+
+        Raises
+        ------
+        NotImplementedError
+            If the potential has none; torch differentiates the forces of any potential.
+        """
+        raise NotImplementedError(f"{self} has no hessian; differentiate its forces with torch instead")
 
     def calculator(self, **keywords: Any) -> "Calculator":
         """This potential as an ASE calculator; keywords as of :class:`matterscape.potentials.calculator.Calculator`."""
@@ -187,9 +212,15 @@ class Potential(ABC):
     def __mul__(self, factor: float) -> "Potential":
         from matterscape.potentials.composition import Scaled
 
-        return Scaled(self, factor)
+        return Scaled(self, factor) if isinstance(factor, Real) else NotImplemented
 
     __rmul__ = __mul__
 
     def __str__(self) -> str:
         return type(self).__name__
+
+
+def check_potential(name: str, value: Any) -> None:
+    """Raise ``TypeError`` unless a value is a :class:`Potential`."""
+    if not isinstance(value, Potential):
+        raise TypeError(f"{name} is a {type(value).__name__}; accepted is a matterscape Potential")

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 import torch
 
+from matterscape.checks import check_number, is_number
 from matterscape.potentials import _bonded_kernels as kernels
 from matterscape.potentials._bonded_operator import bonded, check_term
 from matterscape.potentials.base import Bound, Evaluation, Potential
@@ -54,10 +55,9 @@ class PairTerm:
     constant: float = 0.0
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(value) for value in astuple(self)):
-            raise ValueError(f"{self} is not finite; accepted are finite numbers")
-        if self.decay <= 0:
-            raise ValueError(f"decay is {self.decay:g} Å; accepted is a positive length")
+        for field in fields(self):
+            check_number(field.name, getattr(self, field.name), signed=True)
+        check_number("decay", self.decay, "Å", positive=True)
 
     @classmethod
     def quartic_morse(cls, depth: float, width: float, length: float) -> "PairTerm":
@@ -93,9 +93,8 @@ class AngleTerm:
     angle_deg: float
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.stiffness):
-            raise ValueError(f"stiffness is {self.stiffness!r}; accepted is a finite number")
-        if not 0 < self.angle_deg < 180:
+        check_number("stiffness", self.stiffness, signed=True)
+        if not is_number(self.angle_deg) or not 0 < self.angle_deg < 180:
             raise ValueError(f"angle_deg is {self.angle_deg!r}; accepted is between 0 and 180")
 
 
@@ -116,6 +115,8 @@ class Bonded(Potential):
 
     Raises
     ------
+    TypeError
+        If ``topology`` is something else.
     ValueError
         If ``sharing`` is unknown.
 
@@ -136,6 +137,8 @@ class Bonded(Potential):
     ):
         if sharing not in SHARINGS:
             raise ValueError(f"sharing is {sharing!r}; accepted are {', '.join(map(repr, SHARINGS))}")
+        if not (isinstance(topology, Topology) or callable(topology)):
+            raise TypeError(f"topology is a {type(topology).__name__}; accepted is a Topology or a function")
         self._topology = topology
         self.sharing = sharing
         self.pair_parameters = torch.tensor([astuple(p) for p in pairs], dtype=torch.float64)

@@ -9,7 +9,8 @@ from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from matterscape.potentials.base import Potential
+from matterscape.checks import check_number
+from matterscape.potentials.base import Potential, check_potential
 from matterscape.potentials.evaluator import Evaluator
 from matterscape.potentials.orientations import ORIENTATION_KEYS
 from matterscape.structures import Structures
@@ -52,10 +53,8 @@ class Calculator(AseCalculator):
     ]  # fmt: skip
 
     def __init__(self, potential: Potential, *, skin: float = 1.0):
-        if not isinstance(potential, Potential):
-            raise TypeError(f"potential is a {type(potential).__name__}; accepted is a matterscape Potential")
-        if not skin >= 0:
-            raise ValueError(f"skin is {skin!r}; accepted is a number of Å that is not negative")
+        check_potential("potential", potential)
+        check_number("skin", skin, "Å")
         super().__init__()
         self.potential, self.skin = potential, skin
         self._evaluator: Evaluator | None = None

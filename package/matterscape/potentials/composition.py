@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from matterscape.potentials.base import Bound, Evaluation, Potential
+from matterscape.checks import check_fraction, check_number
+from matterscape.potentials.base import Bound, Evaluation, Potential, check_potential
 from matterscape.structures import NeighbourLists, Structures
 
 
@@ -18,11 +19,17 @@ class Sum(Potential):
 
     Raises
     ------
+    TypeError
+        If a term is no potential.
     ValueError
-        If no species is accepted by all terms.
+        If there is no term, or no species that all terms accept.
     """
 
     def __init__(self, *terms: Potential):
+        if not terms:
+            raise ValueError("terms are empty; accepted is at least one potential")
+        for term in terms:
+            check_potential("a term", term)
         flat: list[Potential] = []
         for term in terms:
             # what derives from Sum may have faster ways than its terms one by one
@@ -74,13 +81,15 @@ class Scaled(Potential):
 
     Raises
     ------
+    TypeError
+        If ``potential`` is something else.
     ValueError
-        If the factor is not finite.
+        If the factor is not a finite number.
     """
 
     def __init__(self, potential: Potential, factor: float):
-        if not np.isfinite(factor):
-            raise ValueError(f"factor is {factor!r}; accepted is a finite number")
+        check_potential("potential", potential)
+        check_number("factor", factor, signed=True)
         self.potential, self.factor = potential, float(factor)
         self.species = potential.species
 
@@ -111,12 +120,13 @@ def mix(first: Potential, second: Potential, fraction: float) -> Potential:
 
     Raises
     ------
+    TypeError
+        If one of the two is no potential.
     ValueError
-        If the fraction is outside 0 to 1.
+        If the fraction is outside 0 to 1, or the two have no species in common.
     """
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"fraction is {fraction!r}; accepted is a number from 0 to 1")
-    return (1 - fraction) * first + fraction * second
+    check_fraction("fraction", fraction)
+    return Sum(Scaled(first, 1 - fraction), Scaled(second, fraction))
 
 
 class _BoundSum(Bound):

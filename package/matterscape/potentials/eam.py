@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from ase.data import atomic_numbers, chemical_symbols
 
+from matterscape.checks import check_number
 from matterscape.potentials import _eam_kernels as kernels
 from matterscape.potentials._eam_loops import accumulate
 from matterscape.potentials._stars import EAM_SETFL, EAM_SQUARED
@@ -237,8 +238,7 @@ class EAM(StarPotential):
             raise ValueError(f"n_distances is {n_distances} and n_densities {n_densities}; accepted is 5 or more")
         if max_density is None and self.kind == EAM_SQUARED:
             max_density = 4 * float(self.parameters[-len(self.species) :, kernels.EMBEDDING_EQUILIBRIUM].max())
-        if max_density is None or not max_density > 0:
-            raise ValueError(f"max_density is {max_density!r}; accepted is a positive number")
+        check_number("max_density", max_density, positive=True)
         symbols = self.symbols
         step, density_step = self.cutoff / (n_distances - 1), max_density / (n_densities - 1)
         r = step * np.arange(n_distances)

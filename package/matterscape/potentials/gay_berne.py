@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import chemical_symbols
 
+from matterscape.checks import check_number, is_number
 from matterscape.kernels import Operator
 from matterscape.potentials._gay_berne_kernels import HARD_CORE, accumulate
+from matterscape.potentials._symbols import numbers_of
 from matterscape.potentials.base import Bound, Evaluation, Potential
 from matterscape.potentials.local import fold
 from matterscape.potentials.orientations import check_norms, read_quaternions, rotation_matrices
@@ -182,17 +184,12 @@ class Ellipsoid:
     def __post_init__(self) -> None:
         for name in ("semiaxes", "well_depths"):
             values = getattr(self, name)
-            if len(values) != 3 or not all(math.isfinite(v) and v > 0 for v in values):
+            if len(values) != 3 or not all(is_number(v) and v > 0 for v in values):
                 raise ValueError(f"{name} is {values!r}; accepted are three positive, finite numbers")
         if self.sigma is None:
             object.__setattr__(self, "sigma", 2 * min(self.semiaxes))
         for name in ("epsilon", "sigma"):
-            _check_positive(name, getattr(self, name))
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} is {value!r}; accepted is a positive, finite number")
+            check_number(name, getattr(self, name), positive=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,6 +278,8 @@ class GayBerne(Potential):
 
     Raises
     ------
+    TypeError
+        If ``particles`` is no mapping.
     ValueError
         If a parameter is out of its range or a pair names a symbol that is not among the particles.
 
@@ -302,16 +301,15 @@ class GayBerne(Potential):
         width: float | None = None,
         pairs: Mapping[tuple[str, str], tuple[float, float]] | None = None,
     ):
+        if not isinstance(particles, Mapping):
+            raise TypeError(f"particles is a {type(particles).__name__}; accepted is a mapping {{symbol: Ellipsoid}}")
         symbols = tuple(particles)
-        unknown = [symbol for symbol in symbols if symbol not in atomic_numbers]
-        if unknown or not symbols:
-            raise ValueError(f"particles name {unknown or 'nothing'}; accepted are chemical symbols")
+        self.species = numbers_of(symbols)
         for name, value in (("cutoff", cutoff), ("mu", mu), ("nu", nu), ("gamma", gamma)):
-            _check_positive(name, value)
+            check_number(name, value, positive=True)
         width = 0.1 * cutoff if width is None else width
-        if not 0 <= width <= cutoff:
+        if not is_number(width) or not 0 <= width <= cutoff:
             raise ValueError(f"width is {width!r}; accepted is a number from 0 to the cutoff {cutoff!r}")
-        self.species = tuple(atomic_numbers[symbol] for symbol in symbols)
         self.cutoff = float(cutoff)
         bodies = tuple(particles.values())
         self.semiaxes = torch.tensor([body.semiaxes for body in bodies], dtype=torch.float64)
@@ -328,8 +326,8 @@ class GayBerne(Potential):
         for names, (epsilon, sigma) in (pairs or {}).items():
             if any(name not in symbols for name in names):
                 raise ValueError(f"pairs name {names!r}; accepted are pairs of {', '.join(symbols)}")
-            _check_positive(f"epsilon of {names!r}", epsilon)
-            _check_positive(f"sigma of {names!r}", sigma)
+            check_number(f"epsilon of {names!r}", epsilon, positive=True)
+            check_number(f"sigma of {names!r}", sigma, positive=True)
             i, j = (symbols.index(name) for name in names)
             table[i, j, :2] = table[j, i, :2] = torch.tensor([epsilon, sigma], dtype=torch.float64)
         self.pairs = table.flatten(0, 1)
@@ -365,7 +363,7 @@ class GayBerne(Potential):
             As of the class.
         """
         for name, value in (("kappa", kappa), ("kappa_prime", kappa_prime), ("sigma", sigma)):
-            _check_positive(name, value)
+            check_number(name, value, positive=True)
         body = Ellipsoid((sigma / 2, sigma / 2, kappa * sigma / 2), (1.0, 1.0, 1 / kappa_prime), epsilon, sigma)
         return cls({symbol: body}, cutoff=cutoff, mu=mu, nu=nu, width=width)
 

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from matterscape.checks import check_number
 from matterscape.potentials._pair_reference import FORMS
-from matterscape.potentials._pair_table import Pair, block, check_number, complete
+from matterscape.potentials._pair_table import Pair, block, checked_values, complete, symbols_of
 from matterscape.potentials.pair import PairPotential
 
 MIXING = ("lorentz-berthelot", "geometric")
+NAMES = ("epsilon", "sigma")
 
 
 class LennardJones(PairPotential):
@@ -46,8 +48,7 @@ class LennardJones(PairPotential):
         shift: bool = False,
         switch: float | None = None,
     ):
-        names = ("epsilon", "sigma")
-        symbols, values = complete(table if mixing is None else _mixed(table, mixing), names)
+        symbols, values = complete(table if mixing is None else _mixed(table, mixing), NAMES)
         forms = {}
         for pair, (epsilon, sigma) in values.items():
             check_number(f"sigma of {pair[0]}-{pair[1]}", sigma, "Å", positive=True)
@@ -60,13 +61,17 @@ class LennardJones(PairPotential):
 def _mixed(table: Mapping[Pair, Sequence[float] | None], rule: str) -> dict[Pair, Sequence[float] | None]:
     if rule not in MIXING:
         raise ValueError(f"mixing is {rule!r}; accepted are {', '.join(MIXING)}")
-    symbols = tuple(dict.fromkeys(symbol for pair in table for symbol in pair))
+    symbols = symbols_of(table)
     result = dict(table)
     for k, a in enumerate(symbols):
         for b in symbols[k + 1 :]:
             if (a, b) in table or (b, a) in table or any(table.get((s, s)) is None for s in (a, b)):
                 continue  # given, or left to the check for missing pairs
-            (epsilon_a, sigma_a), (epsilon_b, sigma_b) = table[a, a], table[b, b]
+            (epsilon_a, sigma_a), (epsilon_b, sigma_b) = (checked_values((s, s), table[s, s], NAMES) for s in (a, b))
+            for symbol, epsilon in ((a, epsilon_a), (b, epsilon_b)):
+                check_number(f"epsilon of {symbol}-{symbol}, which enters a geometric mean,", epsilon, "eV")
+            for symbol, size in ((a, sigma_a), (b, sigma_b)):
+                check_number(f"sigma of {symbol}-{symbol}", size, "Å", positive=True)
             arithmetic = rule == "lorentz-berthelot"
             sigma = 0.5 * (sigma_a + sigma_b) if arithmetic else math.sqrt(sigma_a * sigma_b)
             result[a, b] = (math.sqrt(epsilon_a * epsilon_b), sigma)

@@ -42,8 +42,11 @@ def local_operator(name: str, *, energies: Energies, accumulate: Accumulate, hal
         the atoms from directed pairs, every pair in both orders.
     accumulate : callable
         ``accumulate(positions, weights, types, second, offsets, parameters, tables, kind, with_pieces, energies,
-        gradient, pieces)``: numba loops that add to the last three arrays; returns the index of a pair that is closer
-        than the potential allows, or -1.
+        gradient, pieces)``: numba loops over the pairs p of the centres i, offsets[i] <= p < offsets[i + 1], with the
+        neighbour second[p]; lists reach beyond the cutoff, so that farther pairs have to be passed over. They add to
+        the last three arrays: energies U_i without weights; the gradient of sum_i w_i U_i; and, only if
+        ``with_pieces``, the flux tensors -(r_j - r_i)^a (w_i dU_i/dr_j)^b to those of j. They return the index of a
+        pair that is closer than the potential allows, or -1.
     half : bool
         Do ``second`` and ``offsets`` hold each pair once?
     """

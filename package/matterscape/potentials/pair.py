@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 
+from matterscape.checks import check_number
 from matterscape.potentials import _radial
 from matterscape.potentials._pair_kernels import accumulate
 from matterscape.potentials._pair_reference import BLOCKS, energies, pair_derivatives, pair_energies
-from matterscape.potentials._pair_table import Pair, atomic_number, block, check_number, checked_charges, unordered
+from matterscape.potentials._pair_table import Pair, block, checked_charges, symbols_of, unordered
+from matterscape.potentials._symbols import atomic_number, numbers_of
 from matterscape.potentials.base import Bound, Evaluation
 from matterscape.potentials.constants import COULOMB
 from matterscape.potentials.local import LocalPotential, local_operator
@@ -62,7 +64,7 @@ class PairPotential(LocalPotential):
     Raises
     ------
     ValueError
-        If a symbol is unknown or a charge is missing.
+        If a symbol is unknown or there twice, a charge is missing, or a form or its pair is unknown.
     """
 
     operator = local_operator("pair", energies=energies, accumulate=accumulate, half=True)
@@ -79,15 +81,22 @@ class PairPotential(LocalPotential):
         self_energies: Mapping[str, float] | None = None,
         name: str | None = None,
     ):
+        numbers = numbers_of(species)
         self.symbols = tuple(species)
         self.charges = None if charges is None else checked_charges(charges, self.symbols)
         self.forms = {unordered(pair): dict(blocks) for pair, blocks in forms.items()}
+        for pair, blocks in self.forms.items():
+            for what, names, known in (("species", pair, self.symbols), ("form", blocks, BLOCKS)):
+                for unknown in set(names) - set(known):
+                    raise ValueError(
+                        f"forms of {'-'.join(pair)} have the {what} {unknown!r}; accepted are {', '.join(known)}"
+                    )
         self.closest = {unordered(pair): float(distance) for pair, distance in (closest or {}).items()}
         self.self_energies = dict(self_energies or {})
         self.name = name or type(self).__name__
         table = torch.stack([self._row(a, b) for a in self.symbols for b in self.symbols])
         super().__init__(
-            species=tuple(atomic_number(symbol) for symbol in self.symbols),
+            species=numbers,
             cutoff=float(table[:, _radial.CUTOFF_SQUARED].max().sqrt()),
             parameters=table,
         )
@@ -392,17 +401,23 @@ def by_species(table: Mapping[Pair, PairPotential | None]) -> PairPotential:
     Returns
     -------
     PairPotential
-        With the charges that the potentials bring along.
+        With the charges and self-energies that the potentials bring along.
 
     Raises
     ------
+    TypeError
+        If an entry is something else.
     ValueError
         If a pair is missing, a potential has no parameters for its pair, or two potentials give a species different
-        charges.
+        charges or self-energies.
     """
+    symbols_of(table)
+    for (a, b), potential in table.items():
+        if potential is not None and not isinstance(potential, PairPotential):
+            raise TypeError(f"table[{a}, {b}] is a {type(potential).__name__}; accepted is a pair potential, or None")
     chosen = {unordered(pair): potential for pair, potential in table.items()}
     symbols = sorted({symbol for pair in chosen for symbol in pair}, key=atomic_number)
-    forms, closest, charges = {}, {}, {}
+    forms, closest, charges, self_energies = {}, {}, {}, {}
     for k, a in enumerate(symbols):
         for b in symbols[k:]:
             pair = unordered((a, b))
@@ -416,12 +431,22 @@ def by_species(table: Mapping[Pair, PairPotential | None]) -> PairPotential:
             forms[pair] = potential.forms[pair]
             if pair in potential.closest:
                 closest[pair] = potential.closest[pair]
-            for symbol in {a, b} & set(potential.charges or {}):
-                charge = charges.setdefault(symbol, potential.charges[symbol])
-                if charge != potential.charges[symbol]:
-                    raise ValueError(
-                        f"table[{a}, {b}] gives {symbol} the charge {potential.charges[symbol]:g}, and another entry "
-                        f"{charge:g}; accepted is one charge for a species"
-                    )
+            for name, taken, given in (
+                ("charge", charges, potential.charges or {}),
+                ("self-energy", self_energies, {symbol: potential.self_energies.get(symbol, 0.0) for symbol in pair}),
+            ):
+                for symbol in set(pair) & set(given):
+                    if taken.setdefault(symbol, given[symbol]) != given[symbol]:
+                        raise ValueError(
+                            f"table[{a}, {b}] gives {symbol} the {name} {given[symbol]:g}, and another entry "
+                            f"{taken[symbol]:g}; accepted is one {name} for a species"
+                        )
     name = "by species (" + ", ".join(sorted({str(p) for p in chosen.values() if p is not None})) + ")"
-    return PairPotential(symbols, forms, charges=charges or None, closest=closest, name=name)
+    return PairPotential(
+        symbols,
+        forms,
+        charges=charges or None,
+        closest=closest,
+        self_energies=self_energies if any(self_energies.values()) else None,
+        name=name,
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from matterscape.potentials._symbols import numbers_of
 from matterscape.potentials.pair import PairPotential
 from matterscape.potentials.short_range import Morse
 
@@ -46,12 +47,15 @@ def pedone(
 
     Raises
     ------
+    TypeError
+        If the species are one string.
     ValueError
-        If there are no parameters for a species.
+        If they are no different chemical symbols, or there are no parameters for a species.
 
     Source: A. Pedone, G. Malavasi, M. C. Menziani, A. N. Cormack, U. Segre, J. Phys. Chem. B 110, 11780 (2006); damped
     shifted Coulomb in place of the Ewald sum of the paper. The numbers agree in two independent public files.
     """
+    numbers_of(species)
     for symbol in species:
         if symbol not in CHARGES:
             raise ValueError(f"species has {symbol!r}; accepted are {', '.join(CHARGES)}")

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from matterscape.checks import check_number
 from matterscape.potentials import _radial
 from matterscape.potentials._pair_reference import FORMS
-from matterscape.potentials._pair_table import Pair, atomic_number, block, check_number, complete
+from matterscape.potentials._pair_table import Pair, block, complete, symbols_of
+from matterscape.potentials._symbols import numbers_of
 from matterscape.potentials.constants import COULOMB
 from matterscape.potentials.pair import PairPotential
 
@@ -45,8 +47,9 @@ class Morse(PairPotential):
         switch: float | None = None,
         charges: Mapping[str, float] | None = None,
     ):
+        symbols_of(table)  # a mapping of pairs
         filled = {
-            pair: (*values, 0.0) if values is not None and len(values) == 3 else values
+            pair: (*values, 0.0) if isinstance(values, Sequence) and len(values) == 3 else values
             for pair, values in table.items()
         }
         symbols, rows = complete(filled, ("D", "a", "r0", "C"))
@@ -130,6 +133,8 @@ class BornMayerHuggins(PairPotential):
         forms = {}
         for pair, (b, rho, s, c, d) in rows.items():
             check_number(f"rho of {pair[0]}-{pair[1]}", rho, "Å", positive=True)
+            if s / rho > 700:
+                raise ValueError(f"s of {pair[0]}-{pair[1]} is {s!r} with rho {rho!r}; accepted is at most 700 rho")
             parameters = [b * math.exp(s / rho), 1 / rho, c, d]
             values = block(cutoff, parameters, energy=_shift("Born-Mayer", shift), switch=switch)
             forms[pair] = {"Born-Mayer": values}
@@ -164,10 +169,9 @@ class ZieglerBiersackLittmark(PairPotential):
         check_number("outer", outer, "Å", positive=True)
         if inner >= outer:
             raise ValueError(f"inner is {inner!r}; accepted is a distance below outer, {outer!r}")
-        if not species:
-            raise ValueError("species is empty; accepted is at least one chemical symbol")
+        charges = dict(zip(species, numbers_of(species)))
         forms = {
-            (a, b): {"screened nuclei": _screened_nuclei(atomic_number(a), atomic_number(b), inner, outer)}
+            (a, b): {"screened nuclei": _screened_nuclei(charges[a], charges[b], inner, outer)}
             for k, a in enumerate(species)
             for b in species[k:]
         }

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ase.data import atomic_numbers
 
+from matterscape.checks import check_number
 from matterscape.kernels import get_threads, launch
 from matterscape.potentials._star_derivative_kernels import find_stars, star_hessians, star_third_derivatives
 from matterscape.potentials._star_kernels import accumulate
@@ -84,8 +84,7 @@ class StarPotential(LocalPotential):
         ValueError
             If a species has no parameters, or the step is not a positive, finite number.
         """
-        if not (np.isfinite(step) and step > 0):
-            raise ValueError(f"step is {step!r}; accepted is a positive, finite number of Å")
+        check_number("step", step, "Å", positive=True)
         stars = _Stars(self, structures)
         sizes = 3 * np.diff(stars.offsets)
         value_offsets = np.concatenate([[0], np.cumsum(sizes * (sizes + 1) * (sizes + 2) // 6)])
@@ -138,22 +137,6 @@ def element_of(name: str) -> str:
     return name.split("(")[0]
 
 
-def numbers_of(species: Sequence[str]) -> tuple[int, ...]:
-    """Atomic numbers of chemical symbols.
-
-    Raises
-    ------
-    ValueError
-        If one is not a chemical symbol, if one occurs twice, or if there is none.
-    """
-    for symbol in species:
-        if symbol not in atomic_numbers or symbol == "X":
-            raise ValueError(f"species contains {symbol!r}; accepted are chemical symbols")
-    if len(set(species)) != len(species) or len(species) == 0:
-        raise ValueError(f"species is {tuple(species)!r}; accepted are one or more different chemical symbols")
-    return tuple(atomic_numbers[symbol] for symbol in species)
-
-
 def pack_parameters(pair: np.ndarray, triplet: np.ndarray) -> torch.Tensor:
     """Parameters (R, K) in the layout of :mod:`matterscape.potentials._stars`.
 
@@ -185,7 +168,10 @@ def check_table(
     ValueError
         Naming the entry.
     """
-    table = np.array(table, dtype=np.float64)
+    try:
+        table = np.array(table, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"table is {table!r}; accepted are numbers") from None
     shape = (n_species,) * 3 + (len(columns),)
     if table.shape != shape:
         raise ValueError(f"table has shape {table.shape}; accepted is {shape} with columns {', '.join(columns)}")

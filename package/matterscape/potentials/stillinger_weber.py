@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from matterscape.potentials._stars import STILLINGER_WEBER
+from matterscape.potentials._symbols import numbers_of
 from matterscape.potentials.star import (
     StarPotential,
     check_table,
     element_of,
-    numbers_of,
     pack_parameters,
     read_lammps_table,
 )

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from matterscape.checks import check_fraction
 from matterscape.potentials._stars import TERSOFF
+from matterscape.potentials._symbols import numbers_of
 from matterscape.potentials.star import (
     StarPotential,
     check_table,
     element_of,
-    numbers_of,
     pack_parameters,
     read_lammps_table,
 )
@@ -192,8 +193,7 @@ class Tersoff(StarPotential):
             If x is outside 0 to 1.
         """
         x = germanium_fraction
-        if not 0 <= x <= 1:
-            raise ValueError(f"germanium_fraction is {x!r}; accepted is a number from 0 to 1")
+        check_fraction("germanium_fraction", x)
         silicon, germanium = (np.array(CENTRES_1989[symbol]) for symbol in ("Si", "Ge"))
         weights = {("Si", "Si"): (1 - x) ** 2, ("Si", "Ge"): 2 * x * (1 - x), ("Ge", "Ge"): x * x}
         centre = (1 - x) * silicon + x * germanium

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from matterscape.checks import check_number
 from matterscape.potentials.base import Bound, Evaluation, Potential
 from matterscape.potentials.force_constants import ForceConstants
 from matterscape.potentials.topology import Molecules
@@ -87,8 +88,7 @@ class OnSites(Potential):
         centre_weight: float,
         species: tuple[int, ...] | None = None,
     ):
-        if not np.isfinite(centre_weight):
-            raise ValueError(f"centre_weight is {centre_weight!r}; accepted is a finite number")
+        check_number("centre_weight", centre_weight, signed=True)
         self._molecules, self._potential = molecules, potential
         self.centre_weight, self.species = float(centre_weight), species
 

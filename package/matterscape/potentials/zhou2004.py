@@ -126,9 +126,13 @@ def zhou2004(elements: Sequence[str], *, cutoff: float = _DEFAULT_CUTOFF, width:
 
     Raises
     ------
+    TypeError
+        If the elements are one string.
     ValueError
         If an element is not among the 17, is repeated, or none is given; if the cutoff or the width make no sense.
     """
+    if isinstance(elements, str):
+        raise TypeError(f"elements is {elements!r}; accepted is a sequence of chemical symbols, e.g. ['Cu', 'Ni']")
     symbols = list(elements)
     for symbol in symbols:
         if symbol not in PARAMETERS:

@@ -8,6 +8,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from energy_moment import energy_moment_rate
 from matterscape.potentials import Evaluator
 from matterscape.potentials._bonded_operator import bonded
 from matterscape.potentials.bonded import AngleTerm, Bonded, PairTerm
@@ -200,21 +201,6 @@ def test_the_evaluator_keeps_the_bonds(sharing):
     np.testing.assert_array_equal(evaluator.flux_tensors, kept)
 
 
-def energy_moment_rate(potential, atoms, velocities, forces):
-    """d/dt sum_i r_i e_i along the motion that starts with the given velocities and forces."""
-    masses = atoms.get_masses()[:, None]
-
-    def moment(time):
-        moved = atoms.copy()
-        moved.positions += time * velocities + 0.5 * time**2 * forces / masses
-        speeds = velocities + time * forces / masses
-        energies = potential(Structures.from_ase(moved)).energies.numpy() + 0.5 * (masses * speeds**2).sum(1)
-        return energies @ moved.positions
-
-    h = 1e-4
-    return (8 * (moment(h) - moment(-h)) - (moment(2 * h) - moment(-2 * h))) / (12 * h)
-
-
 @sharings
 @pytest.mark.parametrize("terms", ["pairs", "angles", "all"])
 def test_heat_flux_is_the_rate_of_the_energy_moment(sharing, terms):
@@ -232,7 +218,7 @@ def test_heat_flux_is_the_rate_of_the_energy_moment(sharing, terms):
     )
     velocities = np.random.default_rng(5).normal(size=(10, 3))
     result = potential(Structures.from_ase(atoms))
-    rate = energy_moment_rate(potential, atoms, velocities, result.forces.numpy())
+    rate = energy_moment_rate(potential, atoms, velocities)
     np.testing.assert_allclose(result.heat_flux(torch.from_numpy(velocities))[0], rate, atol=1e-6)
 
 
@@ -244,7 +230,7 @@ def test_virial_divided_equally_is_no_heat_flux(sharing):
     structures = Structures.from_ase(atoms)
     velocities = np.random.default_rng(5).normal(size=(5, 3))
     result = potential(structures)
-    rate = energy_moment_rate(potential, atoms, velocities, result.forces.numpy())
+    rate = energy_moment_rate(potential, atoms, velocities)
     angles = methane_bonds(structures).angles
     equal = np.zeros((5, 3, 3))
     for angle in angles:

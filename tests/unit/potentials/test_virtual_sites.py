@@ -6,6 +6,7 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 
+from energy_moment import energy_moment_rate
 from matterscape.potentials import Evaluator
 from matterscape.potentials.bonded import Bonded, PairTerm
 from matterscape.potentials.topology import Topology, find_molecules
@@ -90,19 +91,8 @@ def test_energy_is_that_of_the_charges():
 def test_heat_flux_is_the_rate_of_the_energy_moment():
     atoms = trimer()
     velocities = np.random.default_rng(2).normal(size=(9, 3))
-    masses = atoms.get_masses()[:, None]
     result = POTENTIAL(Structures.from_ase(atoms))
-    forces = result.forces.numpy()
-
-    def moment(time):
-        moved = atoms.copy()
-        moved.positions += time * velocities + 0.5 * time**2 * forces / masses
-        speeds = velocities + time * forces / masses
-        energies = POTENTIAL(Structures.from_ase(moved)).energies.numpy() + 0.5 * (masses * speeds**2).sum(1)
-        return energies @ moved.positions
-
-    h = 1e-4
-    rate = (8 * (moment(h) - moment(-h)) - (moment(2 * h) - moment(-2 * h))) / (12 * h)
+    rate = energy_moment_rate(POTENTIAL, atoms, velocities)
     np.testing.assert_allclose(result.heat_flux(torch.from_numpy(velocities))[0], rate, atol=1e-6)
 
 

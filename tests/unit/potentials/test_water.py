@@ -6,6 +6,7 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 
+from energy_moment import energy_moment_rate
 from matterscape.potentials import Evaluator
 from matterscape.potentials.constants import COULOMB
 from matterscape.potentials.water import CHARGES, OXYGEN_OXYGEN, OXYGEN_WEIGHT, QTIP4PF
@@ -146,20 +147,9 @@ def test_single_precision():
 def test_heat_flux_is_the_rate_of_the_energy_moment(sharing):
     atoms, field = trimer(), QTIP4PF(cutoff=30.0, sharing=sharing)
     velocities = np.random.default_rng(2).normal(scale=0.1, size=(9, 3))
-    masses = atoms.get_masses()[:, None]
     for potential in (*field.terms, field):
         result = potential(Structures.from_ase(atoms))
-        forces = result.forces.numpy()
-
-        def moment(time, potential=potential, forces=forces):
-            moved = atoms.copy()
-            moved.positions += time * velocities + 0.5 * time**2 * forces / masses
-            speeds = velocities + time * forces / masses
-            energies = potential(Structures.from_ase(moved)).energies.numpy() + 0.5 * (masses * speeds**2).sum(1)
-            return energies @ moved.positions
-
-        h = 1e-4
-        rate = (8 * (moment(h) - moment(-h)) - (moment(2 * h) - moment(-2 * h))) / (12 * h)
+        rate = energy_moment_rate(potential, atoms, velocities)
         np.testing.assert_allclose(result.heat_flux(torch.from_numpy(velocities))[0], rate, atol=1e-6)
 
 
