@@ -146,7 +146,7 @@ def test_a_time_selects_its_environments(notebook, pictures):
     wait_python(notebook, "len(environments.map.selected) == len(environments.atoms)")
     assert python(notebook, f"set(environments._frame_of_point[list(environments.map.selected)]) == {{{molten}}}")
     _study(notebook, MAP).screenshot(path=pictures / "tutorial-02-map-selected.png")
-    _study(notebook, MAP).locator("select").first.select_option("SOAP components")
+    _study(notebook, MAP).locator("select").first.select_option("averaged SOAP")
     wait_python(notebook, "environments.map.x_label == 'SOAP 1'", timeout=60)
     notebook.wait_for_timeout(800)
     _study(notebook, MAP).screenshot(path=pictures / "tutorial-02-map-soap.png")

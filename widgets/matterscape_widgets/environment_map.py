@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import ipywidgets
 import numpy as np
 from ase import Atoms
+from scipy import sparse
 
 from matterscape.descriptors import PowerSpectrum
 from matterscape.dynamics.analysis import steinhardt
@@ -20,7 +21,7 @@ from .structure_pane import StructurePane, link
 from .study import Readout, Study
 
 CRYSTALLINE = 0.6  # share of crystal-like neighbours from which an atom counts as crystalline
-AXES = ("averaged q4 and q6", "SOAP components")
+AXES = ("averaged q4 and q6", "averaged SOAP")
 MARKED = "selected"
 
 
@@ -134,7 +135,7 @@ class EnvironmentMap(Study):
             control.observe(lambda _: self._recolour(), "value")
 
     def select_frame(self, frame: int) -> None:
-        """Select all environments of one frame.
+        """Select all environments of one frame, and show the first of them.
 
         Raises
         ------
@@ -143,10 +144,16 @@ class EnvironmentMap(Study):
         """
         if not 0 <= frame < len(self.frames):
             raise ValueError(f"frame is {frame}, but the frames are 0 to {len(self.frames) - 1}.")
-        self.map.selected = np.flatnonzero(self._frame_of_point == frame).tolist()
+        points = np.flatnonzero(self._frame_of_point == frame).tolist()
+        self.map.selected, self.map.active = points, points[0]
 
-    def soap_components(self) -> np.ndarray:
-        """Two principal components (n_points, 2) of the SOAP power spectra of the environments."""
+    def soap_covariates(self) -> np.ndarray:
+        """Two principal covariates (n_points, 2) of the SOAP power spectra of the environments.
+
+        The power spectra are averaged over an atom and its neighbours, as are q4 and q6: thermal motion hides the order
+        in those of a single atom. The projection is principal covariates regression on the share of crystal-like
+        neighbours; principal components alone would mostly show how the density follows the temperature.
+        """
         if AXES[1] not in self._coordinates:
             structures = Structures.from_ase(self.frames)
             soap = PowerSpectrum(
@@ -157,7 +164,17 @@ class EnvironmentMap(Study):
                 smearing=0.1 * self.neighbour_cutoff,
                 normalise=True,
             )
-            self._coordinates[AXES[1]] = project(soap(structures)[self._rows]).coordinates
+            pairs = structures.pairs(self.neighbour_cutoff)
+            n, counts = structures.n_atoms, pairs.offsets.diff().numpy()
+            neighbours = sparse.csr_matrix((np.ones(len(pairs.second)), pairs.second, pairs.offsets), (n, n))
+            spectra = soap(structures).numpy()
+            averaged = (neighbours[self._rows] @ spectra + spectra[self._rows]) / (counts[self._rows] + 1)[:, None]
+            order = self.properties["crystal-like neighbours (%)"]
+            if np.ptp(order):
+                projection = project(averaged, "pcovr", targets=order)
+            else:  # nothing to regress on
+                projection = project(averaged)
+            self._coordinates[AXES[1]] = projection.coordinates
         return self._coordinates[AXES[1]]
 
     def _shown(self) -> dict[str, np.ndarray]:
@@ -176,7 +193,7 @@ class EnvironmentMap(Study):
 
     def _draw(self) -> None:
         if self.axes.value == AXES[1]:
-            self.soap_components()
+            self.soap_covariates()
         x, y = self._axis_labels[self.axes.value]
         values = self.properties[self.colour.value].astype(float)
         self.map.update(

@@ -44,7 +44,7 @@ def test_order_is_lost_with_time(environments):
 def test_a_time_selects_and_a_selection_marks_times(environments):
     environments.order_plot.active = ("order", 2)
     assert set(environments._frame_of_point[list(environments.map.selected)]) == {2}
-    assert len(environments.map.selected) == 50
+    assert len(environments.map.selected) == 50 and environments.pane.structure == 2
     np.testing.assert_allclose(environments.temperature_plot.series["selected"].x, [4.0])
     assert environments.readouts["Times"].text == "4"
     environments.map.selected = (0, 199)
@@ -69,9 +69,9 @@ def test_axes_and_colours(environments):
     for name in environments.properties:
         environments.colour.value = name
         assert environments.map.colour_label == name
-    environments.axes.value = "SOAP components"
-    assert environments.map.x_label == "SOAP 1" and environments.message.startswith("200 environments by SOAP")
-    components = environments.soap_components()
+    environments.axes.value = "averaged SOAP"
+    assert environments.map.x_label == "SOAP 1" and environments.message.startswith("200 environments by averaged SOAP")
+    components = environments.soap_covariates()
     crystal, last = components[:50], components[150:]
     assert np.ptp(crystal[:, 0]) < 1e-3 * np.ptp(components[:, 0])
     assert abs(last[:, 0].mean() - crystal[:, 0].mean()) > 0.3 * np.ptp(components[:, 0])
@@ -87,3 +87,13 @@ def test_bad_frames():
         EnvironmentMap(frames, 4.6)
     with pytest.raises(ValueError, match=r"frames\[1\] has other atoms than the first"):
         EnvironmentMap([*_run(1), bulk("Si")], 4.6)
+
+
+def test_soap_where_all_are_crystalline():
+    frames = _run(1) * 2
+    frames[1] = frames[1].copy()
+    frames[1].rattle(0.05, seed=3)
+    frames[1].info["time_ps"] = 1.0
+    alike = EnvironmentMap(frames, 4.6)
+    np.testing.assert_array_equal(alike.crystalline, 1)
+    assert np.isfinite(alike.soap_covariates()).all()
