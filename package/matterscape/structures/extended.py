@@ -60,7 +60,7 @@ def extended_pairs(structures: Structures, cutoff: float, *, half: bool = False)
     cutoff : float
         In Å; cells smaller than it are handled by repeated images.
     half : bool
-        Keep each pair once instead of in both orders.
+        Keep each pair once instead of in both orders; images that no pair needs are then left out.
 
     Raises
     ------

@@ -55,23 +55,20 @@ class VerletList:
             In Å, not necessarily wrapped into the cells.
         cells : ndarray (B, 3, 3), float64
         """
-        if self._reference is not None and _cell_list.equal(cells, self._reference_cells):
+        if self._reference is not None:
             if not _cell_list.equal(cells, self._cells):
                 self._place_translations(cells)
-            # an unlisted pair was cutoff + skin apart, and each of its atoms has moved by half the skin at most
-            if _cell_list.follow(
-                positions, self._reference, 0.25 * self.skin**2, self._translations, self.owners, self.extended
-            ):
+            if _cell_list.equal(cells, self._reference_cells):
+                # an unlisted pair was cutoff + skin apart, and neither of its atoms has moved by more than skin / 2
+                limit = 0.25 * self.skin**2
+                if _cell_list.follow(positions, self._reference, limit, self._translations, self.owners, self.extended):
+                    return False
+            elif self._still_valid(positions, cells):
+                _cell_list.place_extended(positions, self._translations, self.owners, self.extended)
                 return False
-            rebuild = True
-        else:
-            rebuild = self._reference is None or not self._still_valid(positions, cells)
-        if rebuild:
-            self._search(positions, cells)
-        elif not _cell_list.equal(cells, self._cells):
-            self._place_translations(cells)
+        self._search(positions, cells)
         _cell_list.place_extended(positions, self._translations, self.owners, self.extended)
-        return rebuild
+        return True
 
     def state(self) -> tuple[np.ndarray, np.ndarray]:
         """Positions and cells of the last search: with them a later run repeats the same searches."""
