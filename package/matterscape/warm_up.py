@@ -100,7 +100,7 @@ def _dynamics() -> None:
         simulation.record("heat_flux")
         simulation.run(2, show_progress=False)
     for cell in (False, "anisotropic"):
-        dynamics.relax(atoms, StillingerWeber.silicon(), cell=cell, max_steps=2)
+        dynamics.relax(atoms, StillingerWeber.silicon(), cell=cell)
     analysis.radial_distribution(atoms, 5.0)
     analysis.bond_angles(atoms, 3.0)
     analysis.steinhardt(atoms, cutoff=3.0)

@@ -272,6 +272,30 @@ def _hessian(name: str, repeat: int) -> Calls:
     return ours, lambda: calculator.get_hessian(atoms.copy(), "sparse")
 
 
+def _relaxation(n_structures: int) -> Calls:
+    """Rattled silicon crystals of 64 atoms to 0.01 eV/Å: all of them together, and one by one with ASE's FIRE2."""
+    from ase.build import bulk
+    from ase.optimize import FIRE2
+
+    from matterscape.dynamics import relax
+    from matterscape.potentials import StillingerWeber
+
+    frames = []
+    for seed in range(n_structures):
+        atoms = bulk("Si", a=5.431, cubic=True) * 2
+        atoms.rattle(0.2, seed=seed)
+        frames.append(atoms)
+    potential = StillingerWeber.silicon()
+
+    def peer():
+        for frame in frames:
+            atoms = frame.copy()
+            atoms.calc = potential.calculator()
+            FIRE2(atoms, logfile=None).run(fmax=0.01)
+
+    return lambda: relax(frames, potential, force_tolerance=0.01), peer
+
+
 TASKS: dict[str, Task] = {}
 for _name, _system in SYSTEMS.items():
     for _n in (1000, 8000):
@@ -295,3 +319,6 @@ for _name in ("sw", "tersoff"):
     TASKS[f"hessian-{_name}"] = Task(
         f"hessian-{_name}", "force constants of 216 silicon atoms", "matscipy", functools.partial(_hessian, _name), 3, 1
     )
+TASKS["relax-sw"] = Task(
+    "relax-sw", "16 silicon crystals of 64 atoms relaxed, our forces on both sides", "ase FIRE2", _relaxation, 16, 1
+)
