@@ -81,7 +81,9 @@ def _dynamics() -> None:
     from matterscape import dynamics
     from matterscape.dynamics import analysis
     from matterscape.potentials import StillingerWeber
+    from matterscape.structures import network_statistics, www_network
 
+    network_statistics(www_network(64, schedule=((2.0, 1),)))
     atoms = bulk("Si", cubic=True)
     thermostat = dynamics.StochasticVelocityRescaling(300.0, time_constant_ps=0.1)
     for integrator in (
@@ -97,7 +99,10 @@ def _dynamics() -> None:
         )
         simulation.record("heat_flux")
         simulation.run(2, show_progress=False)
+    for cell in (False, "anisotropic"):
+        dynamics.relax(atoms, StillingerWeber.silicon(), cell=cell, max_steps=2)
     analysis.radial_distribution(atoms, 5.0)
+    analysis.bond_angles(atoms, 3.0)
     analysis.steinhardt(atoms, cutoff=3.0)
 
 

@@ -13,10 +13,11 @@ from ase.build import bulk
 from matterscape import Structures
 from matterscape.benchmarks.lammps_peer import ANGSTROM_PER_PS, lammps_system
 from matterscape.potentials import Evaluation, Evaluator
+from matterscape.potentials._long_range_bound import BoundReciprocal
 from matterscape.potentials.constants import COULOMB
 from matterscape.potentials.coulomb import Coulomb, Ionic
 from matterscape.potentials.ewald_parameters import Parameters
-from matterscape.potentials.long_range import BoundReciprocal, InversePower
+from matterscape.potentials.long_range import InversePower
 from matterscape.potentials.short_range import BornMayerHuggins
 
 pytestmark = pytest.mark.peers

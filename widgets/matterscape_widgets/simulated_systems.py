@@ -126,9 +126,12 @@ def molten_salt(charge: float = 1.0) -> Ionic:
 
 
 def ready_systems() -> dict[str, System]:
-    """Argon, silicon, copper and sodium chloride as crystals below their melting points."""
+    """Argon (Lennard-Jones), silicon (Stillinger-Weber), copper (embedded atoms), sodium chloride (Fumi-Tosi).
+
+    All of them begin as crystals below their melting points.
+    """
     return {
-        "Argon (Lennard-Jones)": System(
+        "Argon (LJ)": System(
             bulk("Ar", "fcc", a=5.35, cubic=True) * 4,
             lennard_jones_argon,
             temperature_K=60,
@@ -142,7 +145,7 @@ def ready_systems() -> dict[str, System]:
             compressibility_per_GPa=0.5,
             highest_pressure_GPa=0.5,
         ),
-        "Silicon (Stillinger-Weber)": System(
+        "Silicon (SW)": System(
             bulk("Si", cubic=True) * 3,
             stillinger_weber_silicon,
             temperature_K=1200,
@@ -153,7 +156,7 @@ def ready_systems() -> dict[str, System]:
             compressibility_per_GPa=0.02,
             highest_pressure_GPa=10,
         ),
-        "Copper (embedded atoms)": System(
+        "Copper (EAM)": System(
             bulk("Cu", a=3.67, cubic=True) * 4,
             embedded_copper,
             temperature_K=900,
@@ -164,7 +167,7 @@ def ready_systems() -> dict[str, System]:
             compressibility_per_GPa=0.01,
             highest_pressure_GPa=10,
         ),
-        "Salt (Fumi-Tosi, Ewald)": System(
+        "Salt (Ewald)": System(
             bulk("NaCl", "rocksalt", a=5.8, cubic=True) * 3,
             molten_salt,
             temperature_K=900,

@@ -3,7 +3,9 @@
 from matterscape.dynamics.barostats import StochasticCellRescaling
 from matterscape.dynamics.integrators import Integrator, Langevin, Thermostat, VelocityVerlet
 from matterscape.dynamics.many import run_many
+from matterscape.dynamics.melt_quench import MeltQuench, amorphous_silica, amorphous_silicon, melt_quench
 from matterscape.dynamics.records import Record
+from matterscape.dynamics.relaxation import Relaxation, relax
 from matterscape.dynamics.simulation import Simulation
 from matterscape.dynamics.state import ExplosionError, State
 from matterscape.dynamics.thermostats import NoseHooverChain, StochasticVelocityRescaling
@@ -12,13 +14,19 @@ __all__ = [
     "ExplosionError",
     "Integrator",
     "Langevin",
+    "MeltQuench",
     "NoseHooverChain",
     "Record",
+    "Relaxation",
     "Simulation",
     "State",
     "StochasticCellRescaling",
     "StochasticVelocityRescaling",
     "Thermostat",
     "VelocityVerlet",
+    "amorphous_silica",
+    "amorphous_silicon",
+    "melt_quench",
+    "relax",
     "run_many",
 ]

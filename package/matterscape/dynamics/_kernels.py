@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from matterscape.dynamics._random import LANGEVIN, compiled, normal_and_chi_squared, three_normals
+from matterscape.dynamics._random import BLOCK, LANGEVIN, compiled, normal_and_chi_squared, normals
 
 # Fourth-order splitting of the chain propagator: H. Yoshida, Phys. Lett. A 150, 262 (1990); M. Suzuki, J. Math.
 # Phys. 32, 400 (1991).
@@ -85,20 +85,23 @@ def langevin_kick_and_drift(
     """
     culprit = -1
     half = 0.5 * drift
+    noise = np.empty((3, BLOCK))
     for structure in range(len(offsets) - 1):
         start = offsets[structure]
         variance = (1.0 - decay * decay) * thermal_energies[structure]
         gained = 0.0
         for i in range(start, offsets[structure + 1]):
+            place = (i - start) % BLOCK
+            if place == 0:
+                normals(np.uint64(i - start), step, LANGEVIN, keys[structure], noise)
             mass = masses[i]
             factor = kick / mass
             width = math.sqrt(variance / mass)
-            noise = three_normals(np.uint64(i - start), step, LANGEVIN, keys[structure])
             squared = 0.0
             change = 0.0
             for a in range(3):
                 before = velocities[i, a] + factor * forces[i, a]
-                after = decay * before + width * noise[a]
+                after = decay * before + width * noise[a, place]
                 velocities[i, a] = after
                 move = half * (before + after)
                 positions[i, a] += move

@@ -21,6 +21,15 @@ _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (np.uint64(0x9E3779B9), np.uint64(0xBB67AE85))
 _TO_UNIT = 2.0**-32
 
+BLOCK = 64  # atoms whose random numbers are drawn together
+
+_LN_2 = math.log(2.0)
+_BITS_OF_ROOT_HALF = int(np.float64(math.sqrt(0.5)).view(np.int64))
+# coefficients of power series, highest power first: artanh(z) / z, cos(x) and sin(x) / x in the square of the argument
+_ARTANH = tuple(1.0 / (2 * k + 1) for k in range(10, -1, -1))
+_COSINE = tuple((-1.0) ** k / math.factorial(2 * k) for k in range(9, -1, -1))
+_SINE = tuple((-1.0) ** k / math.factorial(2 * k + 1) for k in range(9, -1, -1))
+
 
 def stream_keys(seed: int, streams: Sequence[int] | np.ndarray) -> np.ndarray:
     """Key of each stream of a seed.
@@ -48,17 +57,21 @@ def philox(c0, c1, c2, c3, k0, k1):
     J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11 (2011).
     """
     for _ in range(10):
-        product0 = _MULTIPLIERS[0] * c0
-        product1 = _MULTIPLIERS[1] * c2
-        c0, c1, c2, c3 = (
-            (product1 >> _WORD) ^ c1 ^ k0,
-            product1 & _MASK,
-            (product0 >> _WORD) ^ c3 ^ k1,
-            product0 & _MASK,
-        )
-        k0 = (k0 + _WEYL[0]) & _MASK
-        k1 = (k1 + _WEYL[1]) & _MASK
+        c0, c1, c2, c3 = _philox_round(c0, c1, c2, c3, k0, k1)
+        k0, k1 = _next_key(k0, k1)
     return c0, c1, c2, c3
+
+
+@compiled
+def _philox_round(c0, c1, c2, c3, k0, k1):
+    product0 = _MULTIPLIERS[0] * c0
+    product1 = _MULTIPLIERS[1] * c2
+    return (product1 >> _WORD) ^ c1 ^ k0, product1 & _MASK, (product0 >> _WORD) ^ c3 ^ k1, product0 & _MASK
+
+
+@compiled
+def _next_key(k0, k1):
+    return (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
 
 
 @compiled
@@ -73,21 +86,75 @@ def uniform(word):
     return (np.float64(word) + 0.5) * _TO_UNIT
 
 
+# Logarithm, cosine and sine of their own: without branches, so that a loop over atoms fills the processor's lanes, and
+# with the same bits in every lane and on every machine.
+
+
+@compiled
+def logarithm(x):
+    """Natural logarithm of a positive number: with x = 2^n m, m from 0.7 to 1.4, ln m = 2 artanh((m - 1) / (m + 1))."""
+    bits = np.float64(x).view(np.int64)
+    exponent = (bits - _BITS_OF_ROOT_HALF) >> 52
+    m = np.int64(bits - (exponent << 52)).view(np.float64)
+    z = (m - 1.0) / (m + 1.0)
+    square = z * z
+    series = _ARTANH[0]
+    for coefficient in _ARTANH[1:]:
+        series = series * square + coefficient
+    return exponent * _LN_2 + 2.0 * z * series
+
+
+@compiled
+def cosine_and_sine(turns):
+    """Cosine and sine of an angle in whole turns, 0 to 1: Taylor series within an eighth of a turn of each quarter."""
+    quarter = np.floor(4.0 * turns + 0.5)
+    angle = 2.0 * math.pi * (turns - 0.25 * quarter)
+    square = angle * angle
+    cosine, sine = _COSINE[0], _SINE[0]
+    for k in range(1, len(_COSINE)):
+        cosine = cosine * square + _COSINE[k]
+        sine = sine * square + _SINE[k]
+    sine *= angle
+    quadrant = np.int64(quarter)
+    swapped = quadrant & 1 == 1
+    x, y = sine if swapped else cosine, cosine if swapped else sine
+    return -x if (quadrant + 1) & 2 == 2 else x, -y if quadrant & 2 == 2 else y
+
+
 @compiled
 def normal_pair(word0, word1):
     """Two independent standard normal numbers from two words (Box and Muller 1958); at most 6.7 in size."""
-    radius = math.sqrt(-2.0 * math.log(uniform(word0)))
-    angle = 2.0 * math.pi * uniform(word1)
-    return radius * math.cos(angle), radius * math.sin(angle)
+    radius = _radius(word0)
+    cosine, sine = cosine_and_sine(uniform(word1))
+    return radius * cosine, radius * sine
 
 
 @compiled
-def three_normals(index, step, purpose, key):
-    """Three independent standard normal numbers."""
-    w0, w1, w2, w3 = words(index, step, purpose, key)
-    x, y = normal_pair(w0, w1)
-    z = math.sqrt(-2.0 * math.log(uniform(w2))) * math.cos(2.0 * math.pi * uniform(w3))
-    return x, y, z
+def _radius(word):
+    return math.sqrt(-2.0 * logarithm(uniform(word)))
+
+
+@compiled
+def normals(first, step, purpose, key, out):
+    """Three independent standard normal numbers each for ``BLOCK`` draws from ``first`` on: ``out`` (3, BLOCK)."""
+    # draws in the inner loops, which fill the processor's lanes
+    counters = np.empty((4, BLOCK), np.uint64)
+    for k in range(BLOCK):
+        counters[0, k], counters[1, k] = first + np.uint64(k), step & _MASK
+        counters[2, k], counters[3, k] = step >> _WORD, purpose
+    k0, k1 = key[0], key[1]
+    for _ in range(10):
+        for k in range(BLOCK):
+            c0, c1, c2, c3 = _philox_round(counters[0, k], counters[1, k], counters[2, k], counters[3, k], k0, k1)
+            counters[0, k], counters[1, k], counters[2, k], counters[3, k] = c0, c1, c2, c3
+        k0, k1 = _next_key(k0, k1)
+    for k in range(BLOCK):  # normal_pair is too long for the compiler to inline it
+        radius = _radius(counters[0, k])
+        cosine, sine = cosine_and_sine(uniform(counters[1, k]))
+        out[0, k], out[1, k] = radius * cosine, radius * sine
+    for k in range(BLOCK):
+        cosine, _ = cosine_and_sine(uniform(counters[3, k]))
+        out[2, k] = _radius(counters[2, k]) * cosine
 
 
 @compiled
@@ -121,8 +188,11 @@ def fill_normals(step, purpose, keys, offsets, out):
 
     ``keys`` (B, 2) uint64, ``offsets`` (B + 1,) int64; an atom is known by its place within its structure.
     """
+    block = np.empty((3, BLOCK))
     for structure in range(len(offsets) - 1):
         start = offsets[structure]
-        for i in range(start, offsets[structure + 1]):
-            x, y, z = three_normals(np.uint64(i - start), step, purpose, keys[structure])
-            out[i, 0], out[i, 1], out[i, 2] = x, y, z
+        for first in range(start, offsets[structure + 1], BLOCK):
+            normals(np.uint64(first - start), step, purpose, keys[structure], block)
+            for i in range(first, min(first + BLOCK, offsets[structure + 1])):
+                for a in range(3):
+                    out[i, a] = block[a, i - first]

@@ -122,7 +122,7 @@ def pad(values, mesh):
             for z in range(n3):
                 mesh[x, y, z] = values[x, y, z]
             for z in range(PADDING):
-                mesh[x, y, n3 + z] = values[x, y, z]
+                mesh[x, y, n3 + z] = values[x, y, z % n3]
 
 
 @numba.njit(nogil=True, cache=True)

@@ -8,11 +8,12 @@ import torch
 from ase.data import chemical_symbols
 
 from matterscape.potentials import alkali_halides, pair
+from matterscape.potentials._long_range_bound import BoundReciprocal, BoundTerms
 from matterscape.potentials.base import Bound
 from matterscape.potentials.composition import Sum
 from matterscape.potentials.constants import COULOMB
 from matterscape.potentials.ewald_parameters import Parameters
-from matterscape.potentials.long_range import BoundReciprocal, BoundTerms, InversePower
+from matterscape.potentials.long_range import InversePower
 from matterscape.potentials.pair import PairPotential
 from matterscape.structures import NeighbourLists, Structures
 
@@ -47,6 +48,15 @@ class Coulomb(InversePower):
         if self.species is None:
             return self.coefficients
         return {chemical_symbols[number]: float(q) for number, q in zip(self.species, self.coefficients)}
+
+    def real_space(
+        self, structures: Structures, coefficients: torch.Tensor, parameters: Parameters
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The real-space part, by the faster loops of pair potentials where no gradient of the charges is wanted."""
+        if self.species is None or self.coefficients.requires_grad or parameters.method == "direct":
+            return super().real_space(structures, coefficients, parameters)
+        result = pair.coulomb(self.charges, alpha=parameters.alpha, cutoff=parameters.cutoff)(structures)
+        return result.energies, result.forces, result.flux_tensors
 
     def bind_pairs(self, structures: Structures, parameters: Parameters, lists: NeighbourLists) -> Bound:
         """The real-space part for many steps, by the faster loops of pair potentials where they apply."""

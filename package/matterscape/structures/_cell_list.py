@@ -7,10 +7,13 @@ points along axis ``a`` is at least the difference of their fractions times the 
 import numba
 import numpy as np
 
+# unsigned indices spare numba's test for negative ones
+_U = np.uint64
+
 
 @numba.njit(nogil=True, cache=True)
-def wrap_and_count_images(positions, inverse, pbc, margins, fractions, wraps):
-    """Wrap atoms into the cell; return how many periodic images lie within ``margins`` (fractions) of it."""
+def wrap_and_count_images(positions, inverse, pbc, margins, half, fractions, wraps):
+    """Wrap atoms into the cell, fractions below 1; return how many periodic images :func:`add_images` will find."""
     total = 0
     for i in range(len(positions)):
         images = 1
@@ -20,34 +23,45 @@ def wrap_and_count_images(positions, inverse, pbc, margins, fractions, wraps):
             if pbc[a]:
                 wraps[i, a] = -np.int64(np.floor(f))
                 f += wraps[i, a]
-                images *= np.int64(np.floor(1 + margins[a] - f)) - np.int64(np.ceil(-margins[a] - f)) + 1
+                if f >= 1.0:  # the sum was rounded
+                    f = 0.0
+                    wraps[i, a] -= 1
+                low, high = _images(f, margins[a], half and a == 0)
+                images *= high - low + 1
             fractions[i, a] = f
         total += images - 1
     return total
 
 
 @numba.njit(nogil=True, cache=True)
-def add_images(n_atoms, pbc, margins, fractions, owners, shifts):
-    """Append the images within the margins to the arrays whose first ``n_atoms`` rows are the atoms themselves."""
+def _images(fraction, margin, forward):
+    """First and last whole shift that leave a fraction within the margin; ``forward``: without the negative ones."""
+    low = 0 if forward else np.int64(np.ceil(-margin - fraction))
+    return low, np.int64(np.floor(1 + margin - fraction))
+
+
+@numba.njit(nogil=True, cache=True)
+def add_images(n_atoms, pbc, margins, half, cell, fractions, owners, shifts, points):
+    """Append the images within the margins to the arrays whose first ``n_atoms`` rows are the atoms themselves.
+
+    With ``half`` those that would precede every atom along the first axis are left out.
+    """
     image = n_atoms
     low, high = np.zeros(3, np.int64), np.zeros(3, np.int64)
     for i in range(n_atoms):
         for a in range(3):
             if pbc[a]:
-                low[a] = np.int64(np.ceil(-margins[a] - fractions[i, a]))
-                high[a] = np.int64(np.floor(1 + margins[a] - fractions[i, a]))
+                low[a], high[a] = _images(fractions[i, a], margins[a], half and a == 0)
         for s in range(low[0], high[0] + 1):
             for t in range(low[1], high[1] + 1):
                 for u in range(low[2], high[2] + 1):
                     if s == 0 and t == 0 and u == 0:
                         continue
                     owners[image] = i
-                    shifts[image, 0] = shifts[i, 0] + s
-                    shifts[image, 1] = shifts[i, 1] + t
-                    shifts[image, 2] = shifts[i, 2] + u
-                    fractions[image, 0] = fractions[i, 0] + s
-                    fractions[image, 1] = fractions[i, 1] + t
-                    fractions[image, 2] = fractions[i, 2] + u
+                    for a, shift in enumerate((s, t, u)):
+                        shifts[image, a] = shifts[i, a] + shift
+                        fractions[image, a] = fractions[i, a] + shift
+                        points[image, a] = points[i, a] + s * cell[0, a] + t * cell[1, a] + u * cell[2, a]
                     image += 1
 
 
@@ -73,51 +87,66 @@ def sort_into_bins(fractions, lower, scale, n_bins, bins, starts, order):
 
 
 @numba.njit(nogil=True, cache=True, parallel=True)
-def search(n_atoms, points, sorted_points, order, owners, shifts, bins, n_bins, reaches, starts, reach, half, counts,
-           buffers, used, closest, closest_pair):  # fmt: skip
-    """Neighbours of the first ``n_atoms`` points; chunk ``c`` of them writes to ``buffers[c]``.
+def search(points, fractions, bins, sorted_points, sorted_fractions, labels, own_labels, n_bins, reaches, starts, reach,
+           half, counts, buffers, used, closest):  # fmt: skip
+    """Labels of the neighbours of every atom; chunk ``c`` of the atoms writes to ``buffers[c]``.
 
-    ``used[c]`` is what the chunk needs: larger than the buffer's length if that was too short. With ``half`` each pair
-    is kept once, by a chessboard rule that shares the work evenly; of an atom's own images one of each opposite two.
+    ``used[c]`` is what the chunk needs: the buffer was too short unless it is longer. ``closest[c]`` is the smallest
+    squared distance. With ``half`` each pair is kept once: with the atom whose partner comes later along the first
+    axis; the second and the third decide where both are level. Seen from the other atom the partner comes earlier, so
+    only one of them keeps the pair.
     """
-    n_chunks, capacity = buffers.shape
+    n_atoms, n_chunks = len(own_labels), len(buffers)
     for chunk in numba.prange(n_chunks):
-        first, last = chunk * n_atoms // n_chunks, (chunk + 1) * n_atoms // n_chunks
-        n, nearest, limit = 0, np.inf, reach * reach
-        for i in range(first, last):
-            before = n
-            x, y, z = points[i, 0], points[i, 1], points[i, 2]
-            low, high = max(bins[i, 2] - reaches[2], 0), min(bins[i, 2] + reaches[2], n_bins[2] - 1)
-            for p in range(max(bins[i, 0] - reaches[0], 0), min(bins[i, 0] + reaches[0], n_bins[0] - 1) + 1):
-                for q in range(max(bins[i, 1] - reaches[1], 0), min(bins[i, 1] + reaches[1], n_bins[1] - 1) + 1):
-                    row = (p * n_bins[1] + q) * n_bins[2]
-                    for k in range(starts[row + low], starts[row + high + 1]):
-                        dx, dy, dz = sorted_points[k, 0] - x, sorted_points[k, 1] - y, sorted_points[k, 2] - z
-                        squared = dx * dx + dy * dy + dz * dz
-                        if squared >= limit:
-                            continue
-                        j = order[k]
-                        if j == i:
-                            continue
-                        if squared < nearest:
-                            nearest = squared
-                            closest_pair[chunk, 0], closest_pair[chunk, 1] = i, j
-                        if half:
-                            owner = owners[j]
-                            if owner == i:
-                                s = shifts[j, 0] - shifts[i, 0]
-                                t = shifts[j, 1] - shifts[i, 1]
-                                u = shifts[j, 2] - shifts[i, 2]
-                                if s < 0 or (s == 0 and (t < 0 or (t == 0 and u < 0))):
-                                    continue
-                            elif ((i + owner) % 2 == 0) != (owner > i):
-                                continue
-                        if n < capacity:
-                            buffers[chunk, n] = j
-                        n += 1
-            counts[i] = n - before
-        used[chunk] = n
-        closest[chunk] = nearest
+        used[chunk], closest[chunk] = _search_chunk(
+            chunk * n_atoms // n_chunks, (chunk + 1) * n_atoms // n_chunks, points, fractions, bins, sorted_points,
+            sorted_fractions, labels, own_labels, n_bins, reaches, starts, reach * reach, half, counts, buffers[chunk],
+        )  # fmt: skip
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
+def _search_chunk(first, last, points, fractions, bins, sorted_points, sorted_fractions, labels, own_labels, n_bins,
+                  reaches, starts, limit, half, counts, buffer):  # fmt: skip
+    """Neighbours of the atoms ``first`` to ``last``; returns how many they are and the smallest squared distance.
+
+    Candidates are written always and kept by raising their number: cheaper than branches that the processor cannot
+    foresee.
+    """
+    n, end, closest = _U(0), _U(len(buffer) - 1), np.inf
+    for i in range(first, last):
+        before, own = n, own_labels[i]
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        f, g, h = fractions[i, 0], fractions[i, 1], fractions[i, 2]
+        level, low, high = bins[i, 0], max(bins[i, 2] - reaches[2], 0), min(bins[i, 2] + reaches[2], n_bins[2] - 1)
+        for p in range(level if half else max(level - reaches[0], 0), min(level + reaches[0], n_bins[0] - 1) + 1):
+            for q in range(max(bins[i, 1] - reaches[1], 0), min(bins[i, 1] + reaches[1], n_bins[1] - 1) + 1):
+                row = (p * n_bins[1] + q) * n_bins[2]
+                for k in range(_U(starts[row + low]), _U(starts[row + high + 1])):
+                    dx, dy, dz = sorted_points[k, 0] - x, sorted_points[k, 1] - y, sorted_points[k, 2] - z
+                    squared = dx * dx + dy * dy + dz * dz
+                    label = labels[k]
+                    wanted = label != own
+                    if half and p == level:
+                        s, t, u = sorted_fractions[k, 0], sorted_fractions[k, 1], sorted_fractions[k, 2]
+                        later = (u > h) | ((u == h) & (label > own))
+                        wanted = (s > f) | ((s == f) & ((t > g) | ((t == g) & later)))
+                    closest = min(closest, squared if wanted else np.inf)
+                    buffer[min(n, end)] = label
+                    n += _U(wanted & (squared < limit))
+        counts[i] = n - before
+    return np.int64(n), closest
+
+
+@numba.njit(nogil=True, cache=True)
+def whole_cells(shifts, cells, structure_index, owners, translations):
+    """``translations`` (M, 3): the shifts in Å."""
+    for k in range(len(owners)):
+        structure = structure_index[owners[k]]
+        for x in range(3):
+            total = 0.0
+            for a in range(3):
+                total += shifts[k, a] * cells[structure, a, x]
+            translations[k, x] = total
 
 
 @numba.njit(nogil=True, cache=True)
@@ -127,6 +156,37 @@ def place_extended(positions, translations, owners, extended):
         i = owners[k]
         for a in range(3):
             extended[k, a] = positions[i, a] + translations[k, a]
+
+
+@numba.njit(nogil=True, cache=True)
+def follow(positions, reference, limit, translations, owners, extended):
+    """As :func:`place_extended`, unless an atom is further than ``limit`` from its reference, squared; True if not."""
+    worst = 0.0
+    for i in range(len(positions)):
+        squared = 0.0
+        for a in range(3):
+            d = positions[i, a] - reference[i, a]
+            squared += d * d
+            extended[i, a] = positions[i, a] + translations[i, a]
+        worst = max(worst, squared)
+    if worst > limit:
+        return False
+    for k in range(len(positions), len(owners)):
+        i = owners[k]
+        for a in range(3):
+            extended[k, a] = positions[i, a] + translations[k, a]
+    return True
+
+
+@numba.njit(nogil=True, cache=True)
+def equal(a, b):
+    """Whether two arrays (B, 3, 3) are the same; numpy takes longer for a few cells."""
+    for structure in range(len(a)):
+        for x in range(3):
+            for y in range(3):
+                if a[structure, x, y] != b[structure, x, y]:
+                    return False
+    return True
 
 
 @numba.njit(nogil=True, cache=True)

@@ -17,6 +17,8 @@ from matterscape.structures.batch import Structures
 from matterscape.structures.neighbours import COINCIDENT, check_cutoff, check_pair_memory
 from matterscape.structures.validation import completed_cells
 
+_BIN_SIZES = np.array([0.5, 0.5, 0.25])  # in cutoffs
+
 
 @dataclass(frozen=True)
 class ExtendedPairs:
@@ -92,15 +94,16 @@ def find_extended_pairs(
     owners, shifts, seconds, lengths = [np.arange(n_atoms)], [np.zeros((n_atoms, 3), np.int64)], [], []
     n_extended = n_atoms
     for structure, (start, stop) in enumerate(itertools.pairwise(offsets)):
-        own, moved, second, length = _one_structure(
-            positions[start:stop], full[structure], periodic[structure], cutoff, half, (structure, start)
-        )
         size = stop - start
+        # atoms of this structure are numbered from its start, its images from the end of those already there
+        numbered = structure, start, n_extended - size
+        own, moved, found, length = _one_structure(
+            positions[start:stop], full[structure], periodic[structure], cutoff, half, *numbered
+        )
         shifts[0][start:stop] = moved[:size]
         owners.append(own[size:] + start)
         shifts.append(moved[size:])
-        # atoms of this structure are numbered from its start, its images from the end of those already there
-        seconds.append(np.where(second < size, second + start, second + (n_extended - size)).astype(np.int32))
+        seconds += found
         lengths.append(length)
         n_extended += len(own) - size
     ends = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
@@ -109,55 +112,66 @@ def find_extended_pairs(
     )
 
 
-def _one_structure(positions, cell, pbc, cutoff, half, place):
+def _one_structure(positions, cell, pbc, cutoff, half, structure, first_atom, first_image):
+    """Owners and shifts of the points of one structure, their neighbours in parts, and how many each atom has.
+
+    ``first_atom`` is added to the numbers of atoms among the neighbours, ``first_image`` to those of images.
+    """
     n_atoms = len(positions)
     inverse = np.linalg.inv(cell)
     heights = 1 / np.linalg.norm(inverse, axis=0)
     margins = np.where(pbc, cutoff / heights, 0.0)
     fractions, wraps = np.empty((n_atoms, 3)), np.empty((n_atoms, 3), np.int64)
     positions = np.ascontiguousarray(positions)
-    n_images = _cell_list.wrap_and_count_images(positions, inverse, pbc, margins, fractions, wraps)
+    n_images = _cell_list.wrap_and_count_images(positions, inverse, pbc, margins, half, fractions, wraps)
     n_extended = n_atoms + n_images
-    owners = np.empty(n_extended, np.int64)
-    owners[:n_atoms] = np.arange(n_atoms)
-    shifts = np.concatenate([wraps, np.empty((n_images, 3), np.int64)])
-    fractions = np.concatenate([fractions, np.empty((n_images, 3))])
-    _cell_list.add_images(n_atoms, pbc, margins, fractions, owners, shifts)
-    points = positions[owners] + shifts @ np.where(pbc[:, None], cell, 0.0)
+    owners, shifts = np.empty(n_extended, np.int64), np.empty((n_extended, 3), np.int64)
+    fractions, points = (np.concatenate([known, np.empty((n_images, 3))]) for known in (fractions, positions))
+    owners[:n_atoms], shifts[:n_atoms] = np.arange(n_atoms), wraps
+    points[:n_atoms] += wraps @ np.where(pbc[:, None], cell, 0.0)
+    _cell_list.add_images(n_atoms, pbc, margins, half, cell, fractions, owners, shifts, points)
 
-    lower, upper = fractions.min(axis=0), fractions.max(axis=0)
+    lower = np.where(pbc, -margins, fractions[:n_atoms].min(axis=0))
+    upper = np.where(pbc, 1 + margins, fractions[:n_atoms].max(axis=0))
+    if half and pbc[0]:
+        lower[0] = 0.0
     extent = np.maximum(upper - lower, 1e-9)
-    # bins of half the cutoff; fewer where that would make more bins than points
-    n_bins = np.clip(extent * heights / (0.5 * cutoff), 1, 1e6)
+    # bins of half the cutoff, finer along the axis of which whole ranges are scanned; fewer where that would make more
+    # bins than points
+    n_bins = np.clip(extent * heights / (cutoff * _BIN_SIZES), 1, 1e6)
     crowding = max(1.0, n_bins.prod() / (8 * n_extended + 64))
     n_bins = np.maximum(1, n_bins / crowding ** (1 / 3)).astype(np.int64)
     reaches = np.ceil(cutoff * n_bins / (extent * heights) - 1e-12).astype(np.int64)
     bins, starts = np.empty((n_extended, 3), np.int64), np.empty(n_bins.prod() + 1, np.int64)
     order = np.empty(n_extended, np.int64)
     _cell_list.sort_into_bins(fractions, lower, n_bins / extent, n_bins, bins, starts, order)
+    labels = np.arange(n_extended, dtype=np.int32)
+    labels[:n_atoms] += np.int32(first_atom)
+    labels[n_atoms:] += np.int32(first_image)
 
     n_chunks = min(get_threads(), n_atoms)
     guess = 4.2 * cutoff**3 * n_extended / max((extent * heights).prod(), cutoff**3) * (0.5 if half else 1.0)
     capacity = int((1.3 * guess + 16) * (n_atoms / n_chunks + 1))
     counts, used = np.empty(n_atoms, np.int64), np.empty(n_chunks, np.int64)
-    closest, closest_pair = np.empty(n_chunks), np.empty((n_chunks, 2), np.int64)
-    sorted_points = points[order]
+    closest = np.empty(n_chunks)
+    in_order = points[order], fractions[order], labels[order]
     while True:
-        buffers = np.empty((n_chunks, capacity), np.int32)
+        buffers = np.empty((n_chunks, capacity + 1), np.int32)  # with a place for rejected candidates
         with launch():
             _cell_list.search(
-                n_atoms, points, sorted_points, order, owners, shifts, bins, n_bins, reaches, starts, float(cutoff),
-                half, counts, buffers, used, closest, closest_pair,
+                points, fractions, bins, *in_order, labels[:n_atoms], n_bins, reaches, starts, float(cutoff), half,
+                counts, buffers, used, closest,
             )  # fmt: skip
         if used.max() <= capacity:
             break
         capacity = int(used.max())
+    found = [buffer[:n] for buffer, n in zip(buffers, used)]
     if closest.min() < COINCIDENT**2:
-        structure, _ = place
-        i, j = closest_pair[closest.argmin()]
+        first, second = np.repeat(np.arange(n_atoms), counts), np.concatenate(found)
+        second = np.where(second < first_atom + n_atoms, second - first_atom, second - first_image)
+        pair = np.square(points[second] - points[first]).sum(axis=1).argmin()
         raise ValueError(
-            f"atoms {int(i)} and {int(owners[j])} of structure {structure} coincide "
+            f"atoms {int(first[pair])} and {int(owners[second[pair]])} of structure {structure} coincide "
             f"(distance {math.sqrt(closest.min()):.2g} Å); atoms must be at least {COINCIDENT:g} Å apart"
         )
-    second = np.concatenate([buffer[:n] for buffer, n in zip(buffers, used)])
-    return owners, shifts, second, counts
+    return owners, shifts, found, counts

@@ -45,7 +45,6 @@ class VerletList:
         self._atom_offsets = structures.offsets.cpu().numpy()
         self._structure_index = structures.structure_index.cpu().numpy()
         self._reference: np.ndarray | None = None
-        self._identity = np.broadcast_to(np.eye(3), structures.cells.shape).copy()
 
     def update(self, positions: np.ndarray, cells: np.ndarray) -> bool:
         """Bring ``extended`` up to date; returns whether the pairs were searched again.
@@ -56,10 +55,20 @@ class VerletList:
             In Å, not necessarily wrapped into the cells.
         cells : ndarray (B, 3, 3), float64
         """
-        rebuild = self._reference is None or not self._still_valid(positions, cells)
+        if self._reference is not None and _cell_list.equal(cells, self._reference_cells):
+            if not _cell_list.equal(cells, self._cells):
+                self._place_translations(cells)
+            # an unlisted pair was cutoff + skin apart, and each of its atoms has moved by half the skin at most
+            if _cell_list.follow(
+                positions, self._reference, 0.25 * self.skin**2, self._translations, self.owners, self.extended
+            ):
+                return False
+            rebuild = True
+        else:
+            rebuild = self._reference is None or not self._still_valid(positions, cells)
         if rebuild:
             self._search(positions, cells)
-        elif not np.array_equal(cells, self._cells):
+        elif not _cell_list.equal(cells, self._cells):
             self._place_translations(cells)
         _cell_list.place_extended(positions, self._translations, self.owners, self.extended)
         return rebuild
@@ -73,11 +82,9 @@ class VerletList:
         self._search(positions, cells)
 
     def _still_valid(self, positions: np.ndarray, cells: np.ndarray) -> bool:
-        smallest = np.ones(len(cells))
-        maps = self._identity
-        if not np.array_equal(cells, self._reference_cells):
-            maps = np.linalg.solve(self._with_fillers(self._reference_cells), self._with_fillers(cells))
-            smallest = np.linalg.svd(maps, compute_uv=False).min(axis=1)
+        """Whether the list is complete although the cells have changed."""
+        maps = np.linalg.solve(self._with_fillers(self._reference_cells), self._with_fillers(cells))
+        smallest = np.linalg.svd(maps, compute_uv=False).min(axis=1)
         largest = np.empty(len(cells))
         _cell_list.largest_displacements(positions, self._reference, maps, self._atom_offsets, largest)
         # an unlisted pair was cutoff + skin apart; the cell's change shrinks that at most by the smallest stretch
@@ -95,14 +102,14 @@ class VerletList:
         self.owners, self.shifts = found.owners.numpy(), found.shifts.numpy()
         self.second, self.offsets = found.second.numpy(), found.offsets.numpy()
         self.extended = np.empty((len(self.owners), 3))
-        self._structure_of_extended = self._structure_index[self.owners]
+        self._translations = np.empty((len(self.owners), 3))
         self._reference, self._reference_cells = positions.copy(), cells.copy()
         self._place_translations(cells)
         self.n_rebuilds += 1
 
     def _place_translations(self, cells: np.ndarray) -> None:
         self._cells = cells.copy()
-        self._translations = np.einsum("mk,mkx->mx", self.shifts, cells[self._structure_of_extended])
+        _cell_list.whole_cells(self.shifts, cells, self._structure_index, self.owners, self._translations)
 
 
 class NeighbourLists:

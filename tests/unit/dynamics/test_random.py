@@ -24,6 +24,24 @@ def test_philox_gives_the_known_answers_of_random123(counter_and_key, expected):
     assert _random.philox(*map(np.uint64, counter_and_key)) == expected
 
 
+def test_logarithm_cosine_and_sine_are_exact_to_rounding():
+    x = (np.arange(0, 2**32, 2**22 - 5) + 0.5) * 2.0**-32
+    x = np.concatenate([x, [0.5 * 2.0**-32, 0.125, 0.25, 0.5, 0.75, np.sqrt(0.5), 1 - 0.5 * 2.0**-32]])
+    np.testing.assert_allclose([_random.logarithm(value) for value in x], np.log(x), rtol=1e-15)
+    both = np.array([_random.cosine_and_sine(value) for value in x])
+    np.testing.assert_allclose(both, np.column_stack([np.cos(2 * np.pi * x), np.sin(2 * np.pi * x)]), atol=2e-15)
+
+
+def test_a_block_of_draws_is_the_draws_one_by_one():
+    key, step = _random.stream_keys(3, [0])[0], np.uint64(2**32 + 7)
+    block = np.empty((3, _random.BLOCK))
+    _random.normals(np.uint64(100), step, _random.LANGEVIN, key, block)
+    for k in (0, 1, _random.BLOCK - 1):
+        w0, w1, w2, w3 = _random.words(np.uint64(100 + k), step, _random.LANGEVIN, key)
+        expected = *_random.normal_pair(w0, w1), _random.normal_pair(w2, w3)[0]
+        assert np.array_equal(block[:, k], expected)
+
+
 def _normals(seed=1, stream=0, step=0, n=20000):
     out = np.empty((n, 3))
     keys = _random.stream_keys(seed, [stream])

@@ -68,7 +68,7 @@ def test_rescaling_of_small_structures_without_momentum(freedoms):
     run.run(20)
     assert stats.kstest(2 * run.kinetic_energy / KT, "chi2", args=(freedoms,)).pvalue > 1e-3
     momenta = np.add.reduceat(run.masses[:, None] * run.velocities, run.state.offsets[:-1], axis=0)
-    assert np.abs(momenta).max() < 1e-12
+    assert np.abs(momenta).max() < 1e-11  # a structure that comes nearly to rest is scaled up with its rounding
 
 
 @each_thermostat

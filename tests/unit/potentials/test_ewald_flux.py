@@ -70,7 +70,7 @@ def test_heat_flux_needs_the_waves(method):
     periodic = result.heat_flux(velocities)[0]
     assert float((periodic - free).abs().max()) < 5e-4 * float(free.abs().max())
 
-    from matterscape.potentials.long_range import BoundReciprocal
+    from matterscape.potentials._long_range_bound import BoundReciprocal
 
     energies, forces, pieces = np.zeros(8), np.zeros((8, 3)), np.zeros((8, 3, 3))
     bound = BoundReciprocal(potential, structures, parameters)

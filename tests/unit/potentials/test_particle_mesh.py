@@ -55,7 +55,7 @@ def test_window_factor_is_the_sum_over_aliases():
 @pytest.mark.parametrize("exponent", [1, 6])
 def test_bodies_agree(two_cells, order, exponent):
     positions, cells, charges, weights, index = two_cells
-    meshes = torch.tensor([[14, 15, 12, order], [order, 16, 20, order]])
+    meshes = torch.tensor([[14, 15, order, order], [order, 16, 20, order]])
     for chosen in (weights, weights[:0]):
         arguments = (positions, cells, charges, chosen, index, meshes, 0.5, exponent, True)
         for mine, reference in zip(mesh_operator(*arguments), mesh_operator.reference(*arguments)):

@@ -69,6 +69,16 @@ def test_pairs_equal_the_plain_list(frames, cutoff):
     assert extended_pairs(structures, cutoff) is extended_pairs(structures, cutoff)
 
 
+def test_level_atoms_and_fractions_that_round_to_one_are_paired_once():
+    atoms = bulk("Cu", cubic=True) * 2  # planes of atoms that are level in every direction
+    atoms.positions[0] = -1e-17  # wraps to a fraction that no number below 1 is near enough to
+    for shift in (0.0, 1e-16, -1e-16):
+        moved = atoms.copy()
+        moved.positions += shift
+        pairs = extended_pairs(Structures.from_ase(moved), 2.7, half=True)
+        assert len(pairs.second) == 6 * len(atoms)
+
+
 def test_positions_follow_the_strain():
     structures = Structures.from_ase(FRAMES["mixed"]).with_gradients(strain=True)
     pairs = extended_pairs(structures, 4.0)
@@ -135,6 +145,15 @@ def test_the_same_list_for_every_number_of_threads():
         matterscape.set_threads(before)
     assert torch.equal(lists[0].second, lists[1].second)
     assert torch.equal(lists[0].offsets, lists[1].offsets)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_coincident_atoms_are_named_by_their_place_in_the_structure(half):
+    atoms = bulk("Cu", cubic=True) * 2
+    atoms.positions[7] = atoms.positions[3] + atoms.cell[0] - 2 * atoms.cell[2]
+    structures = Structures.from_ase([bulk("Si"), atoms])
+    with pytest.raises(ValueError, match=r"atoms (3 and 7|7 and 3) of structure 1 coincide"):
+        extended_pairs(structures, 3.0, half=half)
 
 
 def test_bad_input():
