@@ -305,9 +305,9 @@ def test_bad_input():
         Bonded(methane_bonds, sharing="halves")
     with pytest.raises(ValueError, match="angle_deg is 180; accepted is between 0 and 180"):
         AngleTerm(1.0, 180)
-    with pytest.raises(ValueError, match="decay is 0 Å"):
+    with pytest.raises(ValueError, match="decay is 0.0; accepted is a positive number of Å"):
         PairTerm(decay=0.0)
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(ValueError, match="quadratic is nan; accepted is a finite number"):
         PairTerm(quadratic=math.nan)
     with pytest.raises(ValueError, match="stiffness is inf"):
         AngleTerm(math.inf, 100)

@@ -270,7 +270,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match=r"vector has shape \(3, 2\); accepted are \(2, 3\) and \(6,\)"):
         third.contract(np.zeros((3, 2)))
     for step in (0.0, -1e-4, np.inf):
-        with pytest.raises(ValueError, match="step is .* accepted is a positive, finite number of Å"):
+        with pytest.raises(ValueError, match="step is .* accepted is a positive number of Å"):
             Tersoff.silicon().third_order(structures, step)
     with pytest.raises(ValueError, match="which Tersoff has no parameters for"):
         Tersoff.silicon().hessian(Structures.from_ase(bulk("Ge")))

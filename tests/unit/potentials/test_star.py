@@ -309,7 +309,11 @@ def test_unknown_species_is_named():
 
 @pytest.mark.parametrize(
     "species, message",
-    [(("Si", "Xx"), "'Xx' is unknown; accepted are chemical symbols"), (("Si", "Si"), "different"), ((), "one or more")],
+    [
+        (("Si", "Xx"), "'Xx' is unknown; accepted are chemical symbols"),
+        (("Si", "Si"), "different"),
+        ((), "one or more"),
+    ],
 )
 def test_bad_species(species, message):
     with pytest.raises(ValueError, match=message):
