@@ -14,6 +14,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from matterscape.checks import check_whole
 from matterscape.dynamics import restart as restart_files
 from matterscape.dynamics import setup
 from matterscape.dynamics.integrators import Integrator, checked_number
@@ -173,8 +174,7 @@ class Simulation(Observables):
         RuntimeError
             If the simulation is running already, in another thread or further up in this one.
         """
-        if isinstance(steps, bool) or int(steps) != steps or steps < 0:
-            raise ValueError(f"steps is {steps!r}; accepted is a whole number that is not negative")
+        check_whole("steps", steps, 0)
         with self._gate:
             if self._runner is not None:
                 raise RuntimeError("the simulation is running already")

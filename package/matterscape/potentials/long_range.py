@@ -1,14 +1,13 @@
 """Potentials that fall as an inverse power of the distance and are summed over all periodic images."""
 
-import math
 from collections.abc import Mapping
-from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from ase.data import atomic_numbers, chemical_symbols
 
+from matterscape.checks import check_number, is_number, real_array
 from matterscape.potentials import _boundary
 from matterscape.potentials._long_range_bound import (
     BoundPairs,
@@ -98,13 +97,17 @@ class InversePower(Potential):
         surface: str = "tin-foil",
     ):
         self.exponent = checked_exponent(exponent)
-        self.prefactor = _number("prefactor", prefactor)
+        check_number("prefactor", prefactor, signed=True)
+        self.prefactor = float(prefactor)
         self.species, self.coefficients = _checked_coefficients(coefficients)
         if relative_force_error is not None:
-            relative = _positive("relative_force_error", relative_force_error)
-            force_error = relative * self.exponent * abs(self.prefactor)
-        self.force_error = _positive("force_error", force_error)
-        self.cutoff = None if cutoff is None else _positive("cutoff", cutoff)
+            check_number("relative_force_error", relative_force_error, positive=True)
+            force_error = relative_force_error * self.exponent * abs(self.prefactor)
+        check_number("force_error", force_error, "eV/Å", positive=True)
+        if cutoff is not None:
+            check_number("cutoff", cutoff, "Å", positive=True)
+        self.force_error = float(force_error)
+        self.cutoff = None if cutoff is None else float(cutoff)
         for name, value, accepted in (
             ("method", method, METHODS),
             ("net_charge", net_charge, NET_CHARGES),
@@ -342,18 +345,6 @@ class InversePower(Potential):
         return f"{type(self).__name__} 1/r^{self.exponent}"
 
 
-def _number(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise ValueError(f"{name} is {value!r}; accepted is a finite number")
-    return float(value)
-
-
-def _positive(name: str, value: float) -> float:
-    if _number(name, value) <= 0:
-        raise ValueError(f"{name} is {value!r}; accepted is a positive number")
-    return float(value)
-
-
 def _checked_coefficients(
     coefficients: Mapping[str, float] | torch.Tensor | np.ndarray,
 ) -> tuple[tuple[int, ...] | None, torch.Tensor]:
@@ -363,11 +354,13 @@ def _checked_coefficients(
             if atomic_numbers.get(symbol, 0) == 0:
                 raise ValueError(f"a coefficient is given for {symbol!r}; accepted are chemical symbols")
         species = tuple(sorted(atomic_numbers[symbol] for symbol in coefficients))
-        values = [torch.as_tensor(coefficients[chemical_symbols[number]], dtype=torch.float64) for number in species]
-        if not values or any(value.ndim for value in values):
-            raise ValueError(f"coefficients are {dict(coefficients)!r}; accepted is one number for each species")
-        tensor = torch.stack(values)
+        given = [coefficients[chemical_symbols[number]] for number in species]
+        if not given or not all(is_number(c) or (isinstance(c, torch.Tensor) and c.ndim == 0) for c in given):
+            raise ValueError(f"coefficients are {dict(coefficients)!r}; accepted is one finite number for each species")
+        tensor = torch.stack([torch.as_tensor(c, dtype=torch.float64) for c in given])
     else:
+        if not isinstance(coefficients, torch.Tensor):
+            coefficients = real_array("coefficients", coefficients)
         species, tensor = None, torch.as_tensor(coefficients, dtype=torch.float64)
         if tensor.ndim != 1 or len(tensor) == 0:
             raise ValueError(f"coefficients have shape {tuple(tensor.shape)}; accepted is (n_atoms,)")

@@ -166,8 +166,8 @@ def test_lattice_table_of_the_alkali_halides(salt, lattice_constant, energy_kj_m
     ("make", "message"),
     [
         (lambda: Coulomb({"Na": 1.0, "Cl2": 1}), "'Cl2'; accepted are chemical symbols"),
-        (lambda: Coulomb({"Na": float("nan")}), "finite numbers"),
-        (lambda: Coulomb({}), "one number for each species"),
+        (lambda: Coulomb({"Na": float("nan")}), "finite number"),
+        (lambda: Coulomb({}), "one finite number for each species"),
         (lambda: Coulomb(torch.ones(2, 2)), r"\(2, 2\).*\(n_atoms,\)"),
         (lambda: Coulomb(IONS, force_error=0.0), "force_error is 0.0; accepted is a positive number"),
         (lambda: Coulomb(IONS, relative_force_error=-1), "relative_force_error is -1"),
