@@ -11,6 +11,8 @@ _COLUMNS = {
     "peer": "{}",
     "peer_s": "{:.4g}",
     "ratio": "{:.2f}",
+    "ratio_low": "{:.2f}",
+    "ratio_high": "{:.2f}",
     "ours_mb": "{:.1f}",
     "peer_mb": "{:.1f}",
 }
@@ -22,11 +24,12 @@ def bench(
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Tasks; all of them if none.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON when all are done.")] = False,
+    memory: Annotated[bool, typer.Option(help="Measure peak memory too, in new processes.")] = True,
 ) -> None:
     """Measure our kernels and their peers on this machine; ratio is peer_s / ours_s."""
     from matterscape import benchmarks
 
-    rows = benchmarks.run(names or [])
+    rows = benchmarks.run(names or [], memory=memory)
     if as_json:
         typer.echo(json.dumps(list(rows), indent=1))
         return

@@ -172,11 +172,13 @@ def benchmarks(monkeypatch):
     """Benchmarks that take no time; a row without peer among them."""
     import matterscape.benchmarks
 
-    def rows(names):
+    def rows(names, memory):
         if "nothing" in names:
             raise ValueError("there is no benchmark 'nothing'; accepted are soap, forces")
-        yield {"task": "soap", "ours_s": 0.5, "peer": "featomic", "peer_s": 1.0, "ratio": 2.0, "ours_mb": 10.0, "peer_mb": 40.0}  # noqa: E501  # fmt: skip
-        yield {"task": "forces", "ours_s": 1e-3, "peer": "featomic", "peer_s": None, "ratio": None, "ours_mb": None, "peer_mb": None}  # noqa: E501  # fmt: skip
+        measured = ("peer_s", "ratio", "ratio_low", "ratio_high", "ours_mb", "peer_mb")
+        soap = dict(zip(measured, (1.0, 2.0, 1.9, 2.1, 10.0, 40.0))) | ({} if memory else dict.fromkeys(measured[-2:]))
+        yield {"task": "soap", "ours_s": 0.5, "peer": "featomic", **soap}
+        yield {"task": "forces", "ours_s": 1e-3, "peer": "featomic", **dict.fromkeys(measured)}
 
     monkeypatch.setattr(matterscape.benchmarks, "run", rows)
     monkeypatch.setattr(matterscape.benchmarks, "TASKS", {"soap": None, "forces": None})
@@ -187,11 +189,12 @@ def test_bench(run, fails, benchmarks):
     lines = [line.split() for line in out.splitlines()]
     assert status == 0
     assert lines == [
-        ["task", "ours_s", "peer", "peer_s", "ratio", "ours_mb", "peer_mb"],
-        ["soap", "0.5", "featomic", "1", "2.00", "10.0", "40.0"],
-        ["forces", "0.001", "featomic", "-", "-", "-", "-"],
+        ["task", "ours_s", "peer", "peer_s", "ratio", "ratio_low", "ratio_high", "ours_mb", "peer_mb"],
+        ["soap", "0.5", "featomic", "1", "2.00", "1.90", "2.10", "10.0", "40.0"],
+        ["forces", "0.001", "featomic", "-", "-", "-", "-", "-", "-"],
     ]
     assert json.loads(run("bench", "soap", "--json")[1])[0]["ratio"] == 2.0
+    assert json.loads(run("bench", "soap", "--json", "--no-memory")[1])[0]["peer_mb"] is None
     assert "no benchmark 'nothing'; accepted are" in fails("bench", "nothing")
 
 
