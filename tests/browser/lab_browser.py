@@ -12,6 +12,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -204,3 +205,59 @@ def set_theme(page: Page, name: str) -> None:
     page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
     light = "false" if "Dark" in name else "true"
     page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=light)
+
+
+# ---- tutorials: studies with sliders and readouts, exercises in cells ------------------------------------------------
+
+RUN_CELL = """async ([id, source]) => {
+  const panel = window.jupyterapp.shell.currentWidget, cells = panel.content.model.cells;
+  const index = [...Array(cells.length).keys()].find((i) => cells.get(i).id === id);
+  cells.get(index).sharedModel.setSource(source.trim());
+  panel.content.deselectAll();
+  panel.content.activeCellIndex = index;
+  await window.jupyterapp.commands.execute('notebook:run-cell');
+  return cells.get(index).outputs.toJSON().map((o) => o.data?.['text/html'] ?? JSON.stringify(o)).join(''); }"""
+
+
+def open_tutorial(browser, lab: Lab, name: str) -> Page:
+    """A page with a tutorial of the repository after a run of all its cells."""
+    if not (lab.root / name).is_file():
+        raise FileNotFoundError(f"{name} is not in the served folder")
+    page = new_page(browser)
+    page.set_default_timeout(240_000)  # of the run of all cells on a busy machine
+    errors = open_notebook(page, lab, name)
+    if errors:
+        raise RuntimeError("\n".join(errors))
+    page.set_default_timeout(30_000)
+    page.locator(".chemiscope-structure canvas").first.wait_for(state="attached", timeout=120_000)
+    page.wait_for_function("() => !document.querySelector('.matterscape-curve:not([data-draws])')", timeout=60_000)
+    page.wait_for_timeout(2500)
+    return page
+
+
+def answer(page: Page, cell: str, source: str) -> str:
+    """What the cell of that id shows after its code has been replaced and run."""
+    return page.evaluate(RUN_CELL, [cell, source])
+
+
+def study(page: Page, which: int) -> Locator:
+    """A study of the page, by its place, scrolled into view."""
+    found = page.locator(".matterscape-study").nth(which)
+    found.scroll_into_view_if_needed()
+    return found
+
+
+def slider(page: Page, which: int, label: str) -> Locator:
+    """A slider of a study."""
+    return study(page, which).locator(".widget-hslider").filter(has_text=label)
+
+
+def readout(page: Page, which: int, label: str) -> str:
+    """The text of a readout of a study."""
+    row = study(page, which).locator(".readout").filter(has=page.get_by_text(label, exact=True)).first
+    return row.locator(".readout-value").inner_text()
+
+
+def readout_number(page: Page, which: int, label: str) -> float:
+    """The number at the beginning of a readout."""
+    return float(re.match(r"[-+\d.,e]+", readout(page, which, label))[0].replace(",", ""))

@@ -6,14 +6,18 @@ import pytest
 
 lab_browser = pytest.importorskip("lab_browser", reason="playwright or Pillow is not installed (extra: test)")
 from lab_browser import (  # noqa: E402
+    answer,
     close_page,
     colours,
     execute,
-    new_page,
-    open_notebook,
+    open_tutorial,
     python,
+    readout,
+    readout_number,
     set_theme,
+    slider,
     step_slider,
+    study,
     wait_python,
 )
 
@@ -46,54 +50,24 @@ WRONG = {
         "values differ",
     ),
 }
-RUN_CELL = """async ([id, source]) => {
-  const panel = window.jupyterapp.shell.currentWidget, cells = panel.content.model.cells;
-  const index = [...Array(cells.length).keys()].find((i) => cells.get(i).id === id);
-  cells.get(index).sharedModel.setSource(source.trim());
-  panel.content.deselectAll();
-  panel.content.activeCellIndex = index;
-  await window.jupyterapp.commands.execute('notebook:run-cell');
-  return cells.get(index).outputs.toJSON().map((o) => o.data?.['text/html'] ?? JSON.stringify(o)).join(''); }"""
 
 
 @pytest.fixture(scope="module")
 def notebook(browser, lab):
     """The tutorial after a run of all cells."""
-    if not (lab.root / NAME).is_file():
-        pytest.fail(f"{NAME} is not in the served folder")
-    page = new_page(browser)
-    assert open_notebook(page, lab, NAME) == []
-    page.locator(".chemiscope-structure canvas").first.wait_for(state="attached", timeout=120_000)
-    page.wait_for_function("() => !document.querySelector('.matterscape-curve:not([data-draws])')", timeout=60_000)
-    page.wait_for_timeout(2500)
+    page = open_tutorial(browser, lab, NAME)
     yield page
     close_page(page)
-
-
-def study(page, which):
-    found = page.locator(".matterscape-study").nth(which)
-    found.scroll_into_view_if_needed()
-    return found
-
-
-def slider(page, which, label):
-    return study(page, which).locator(".widget-hslider").filter(has_text=label)
-
-
-def readout(page, which, label):
-    row = study(page, which).locator(".readout").filter(has=page.get_by_text(label, exact=True))
-    return row.locator(".readout-value").inner_text()
 
 
 def wait_readout(page, which, label, accept, timeout=20_000):
     """Wait until the text of a readout satisfies a condition; returns its number."""
     for _ in range(timeout // 100):
-        text = readout(page, which, label)
-        number = float(re.match(r"[-+\d.,e]+", text)[0].replace(",", ""))
+        number = readout_number(page, which, label)
         if accept(number):
             return number
         page.wait_for_timeout(100)
-    raise TimeoutError(f"{label!r} stayed at {text!r}")
+    raise TimeoutError(f"{label!r} stayed at {number}")
 
 
 def test_everything_is_drawn(notebook, pictures):
@@ -195,8 +169,8 @@ def test_unanswered_exercises_say_so_and_stop_nothing(notebook):
 @pytest.mark.parametrize("cell", RIGHT)
 def test_exercises_judge_answers(notebook, cell):
     source, complaint = WRONG[cell]
-    assert complaint in notebook.evaluate(RUN_CELL, [cell, source])
-    assert 'data-passed="true"' in notebook.evaluate(RUN_CELL, [cell, RIGHT[cell]])
+    assert complaint in answer(notebook, cell, source)
+    assert 'data-passed="true"' in answer(notebook, cell, RIGHT[cell])
 
 
 def test_dark_theme(notebook, pictures):

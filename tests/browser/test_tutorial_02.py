@@ -1,18 +1,19 @@
 """The tutorial on molecular dynamics in JupyterLab: every view drawn, sliders answered, the live run steered."""
 
-import re
-
 import pytest
 
 lab_browser = pytest.importorskip("lab_browser", reason="playwright or Pillow is not installed (extra: test)")
 from lab_browser import (  # noqa: E402
+    answer,
     close_page,
     colours,
-    new_page,
-    open_notebook,
+    open_tutorial,
     python,
+    readout_number,
     set_theme,
+    slider,
     step_slider,
+    study,
     wait_python,
 )
 
@@ -49,45 +50,14 @@ WRONG = {
     ),
     "exercise-3-answer": ("exercise_3(lambda temperatures, share: temperatures[np.argmax(share < 0.5)])", "Not yet"),
 }
-RUN_CELL = """async ([id, source]) => {
-  const panel = window.jupyterapp.shell.currentWidget, cells = panel.content.model.cells;
-  const index = [...Array(cells.length).keys()].find((i) => cells.get(i).id === id);
-  cells.get(index).sharedModel.setSource(source.trim());
-  panel.content.deselectAll();
-  panel.content.activeCellIndex = index;
-  await window.jupyterapp.commands.execute('notebook:run-cell');
-  return cells.get(index).outputs.toJSON().map((o) => o.data?.['text/html'] ?? JSON.stringify(o)).join(''); }"""
 
 
 @pytest.fixture(scope="module")
 def notebook(browser, lab):
     """The tutorial after a run of all cells."""
-    if not (lab.root / NAME).is_file():
-        pytest.fail(f"{NAME} is not in the served folder")
-    page = new_page(browser)
-    page.set_default_timeout(240_000)  # of the run of all cells on a busy machine
-    assert open_notebook(page, lab, NAME) == []
-    page.set_default_timeout(30_000)
-    page.locator(".chemiscope-structure canvas").first.wait_for(state="attached", timeout=120_000)
-    page.wait_for_function("() => !document.querySelector('.matterscape-curve:not([data-draws])')", timeout=60_000)
-    page.wait_for_timeout(2500)
+    page = open_tutorial(browser, lab, NAME)
     yield page
     close_page(page)
-
-
-def _study(page, which):
-    found = page.locator(".matterscape-study").nth(which)
-    found.scroll_into_view_if_needed()
-    return found
-
-
-def _slider(page, which, label):
-    return _study(page, which).locator(".widget-hslider").filter(has_text=label)
-
-
-def _readout(page, which, label):
-    row = _study(page, which).locator(".readout").filter(has=page.get_by_text(label, exact=True)).first
-    return float(re.match(r"[-+\d.,e]+", row.locator(".readout-value").inner_text())[0].replace(",", ""))
 
 
 def test_everything_is_drawn(notebook, pictures):
@@ -98,7 +68,7 @@ def test_everything_is_drawn(notebook, pictures):
     assert colours(notebook.locator(".matterscape-map")) > 100
     assert colours(notebook.locator(".chemiscope-structure").first) > 60
     for which, name in enumerate(("drift", "bath", "live", "map")):
-        _study(notebook, which).screenshot(path=pictures / f"tutorial-02-{name}.png")
+        study(notebook, which).screenshot(path=pictures / f"tutorial-02-{name}.png")
     outputs = notebook.locator(".jp-Notebook .jp-Cell").filter(has=notebook.locator(".matterscape-curve"))
     for k in range(outputs.count()):
         outputs.nth(k).scroll_into_view_if_needed()
@@ -106,26 +76,26 @@ def test_everything_is_drawn(notebook, pictures):
 
 
 def test_larger_steps_have_larger_errors(notebook):
-    before = _readout(notebook, DRIFT, "rms error")
-    step_slider(_slider(notebook, DRIFT, "dt"), 5)
+    before = readout_number(notebook, DRIFT, "rms error")
+    step_slider(slider(notebook, DRIFT, "dt"), 5)
     wait_python(notebook, "abs(drift_study.controls['timestep'].value - 20) < 1e-6")
     notebook.wait_for_timeout(800)
-    assert _readout(notebook, DRIFT, "rms error") == pytest.approx(4 * before, rel=0.1)
-    _study(notebook, DRIFT).locator("select").select_option("Euler")
+    assert readout_number(notebook, DRIFT, "rms error") == pytest.approx(4 * before, rel=0.1)
+    study(notebook, DRIFT).locator("select").select_option("Euler")
     wait_python(notebook, "'Recomputed' in drift_study.message and float(drift_study.readouts['rms error'].text) > 1")
 
 
 def test_the_baths_differ_in_the_variance(notebook, pictures):
-    assert _readout(notebook, BATH, "variance") < 0.5
-    _study(notebook, BATH).locator("select").select_option("velocity rescaling")
+    assert readout_number(notebook, BATH, "variance") < 0.5
+    study(notebook, BATH).locator("select").select_option("velocity rescaling")
     wait_python(notebook, "float(bath_study.readouts['variance'].text) > 0.7")
-    _study(notebook, BATH).screenshot(path=pictures / "tutorial-02-bath-canonical.png")
+    study(notebook, BATH).screenshot(path=pictures / "tutorial-02-bath-canonical.png")
 
 
 def test_argon_melts_under_the_hands(notebook, pictures):
-    live = _study(notebook, LIVE)
+    live = study(notebook, LIVE)
     live.get_by_text("Constant pressure").click()
-    box = _slider(notebook, LIVE, "Target").locator(".widget-readout")
+    box = slider(notebook, LIVE, "Target").locator(".widget-readout")
     box.fill("150")
     box.press("Enter")
     live.get_by_role("button", name="Start", exact=True).click()
@@ -134,29 +104,29 @@ def test_argon_melts_under_the_hands(notebook, pictures):
     live.screenshot(path=pictures / "tutorial-02-live-molten.png")
     live.get_by_role("button", name="Stop", exact=True).click()
     wait_python(notebook, "not live.running")
-    assert _readout(notebook, LIVE, "Volume") > 45
+    assert readout_number(notebook, LIVE, "Volume") > 45
 
 
 def test_a_time_selects_its_environments(notebook, pictures):
-    curve = _study(notebook, MAP).locator(".matterscape-curve").first
+    curve = study(notebook, MAP).locator(".matterscape-curve").first
     curve.scroll_into_view_if_needed()
     molten = python(notebook, "int(environments.crystalline.argmin())")
     x, y = curve.evaluate("(node, k) => node.pointPosition('order', k)", molten)
     notebook.mouse.click(x, y)
     wait_python(notebook, "len(environments.map.selected) == len(environments.atoms)")
     assert python(notebook, f"set(environments._frame_of_point[list(environments.map.selected)]) == {{{molten}}}")
-    _study(notebook, MAP).screenshot(path=pictures / "tutorial-02-map-selected.png")
-    _study(notebook, MAP).locator("select").first.select_option("averaged SOAP")
+    study(notebook, MAP).screenshot(path=pictures / "tutorial-02-map-selected.png")
+    study(notebook, MAP).locator("select").first.select_option("averaged SOAP")
     wait_python(notebook, "environments.map.x_label == 'SOAP 1'", timeout=60)
     notebook.wait_for_timeout(800)
-    _study(notebook, MAP).screenshot(path=pictures / "tutorial-02-map-soap.png")
+    study(notebook, MAP).screenshot(path=pictures / "tutorial-02-map-soap.png")
 
 
 @pytest.mark.parametrize("cell", RIGHT)
 def test_exercises_judge_answers(notebook, cell):
     source, complaint = WRONG[cell]
-    assert complaint in notebook.evaluate(RUN_CELL, [cell, source])
-    assert 'data-passed="true"' in notebook.evaluate(RUN_CELL, [cell, RIGHT[cell]])
+    assert complaint in answer(notebook, cell, source)
+    assert 'data-passed="true"' in answer(notebook, cell, RIGHT[cell])
 
 
 def test_dark_theme(notebook, pictures):
@@ -164,7 +134,7 @@ def test_dark_theme(notebook, pictures):
     try:
         notebook.wait_for_timeout(1000)
         for which, name in ((DRIFT, "drift"), (BATH, "bath"), (MAP, "map")):
-            assert colours(_study(notebook, which)) > 100
-            _study(notebook, which).screenshot(path=pictures / f"tutorial-02-{name}-dark.png")
+            assert colours(study(notebook, which)) > 100
+            study(notebook, which).screenshot(path=pictures / f"tutorial-02-{name}-dark.png")
     finally:
         set_theme(notebook, "JupyterLab Light")

@@ -13,7 +13,7 @@ from lammps_results import lammps_results
 from matterscape.benchmarks.lammps_peer import potential_file
 from matterscape.potentials.eam import EAM
 from matterscape.potentials.setfl import Setfl
-from matterscape.potentials.zhou2004 import PARAMETERS, zhou2004
+from matterscape.potentials.zhou_metals import PARAMETERS, zhou2004
 from matterscape.structures import Structures
 
 pytestmark = pytest.mark.peers

@@ -16,8 +16,8 @@ from matterscape.potentials.alkali_halides import fumi_tosi
 from matterscape.potentials.constants import COULOMB
 from matterscape.potentials.lennard_jones import LennardJones
 from matterscape.potentials.pair import PairPotential
-from matterscape.potentials.pedone import CHARGES, pedone
 from matterscape.potentials.short_range import BornMayerHuggins, Buckingham, Morse, ZieglerBiersackLittmark
+from matterscape.potentials.silicates import CHARGES, pedone
 from matterscape.structures import Structures
 
 pytestmark = pytest.mark.peers

@@ -177,3 +177,12 @@ def test_the_docstring_check_finds_gaps():
 @each_module
 def test_everything_public_has_a_docstring(path):
     assert undocumented(_tree(path)) == []
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=_name)
+def test_no_exported_name_hides_a_module(path):
+    own = ".".join(path.parent.relative_to(PACKAGE.parent).parts)
+    modules = {other.stem for other in path.parent.glob("*.py")}
+    names = (name for name in imported_names(_tree(path), _package_of(path)) if name.startswith(own))
+    hidden = {name for name in names if name.count(".") > own.count(".") + 1 and name.split(".")[-1] in modules}
+    assert not hidden

@@ -15,7 +15,7 @@ from matterscape.potentials.alkali_halides import fumi_tosi
 from matterscape.potentials.coulomb import Ionic
 from matterscape.potentials.lennard_jones import LennardJones
 from matterscape.potentials.stillinger_weber import COLUMNS, SILICON, StillingerWeber
-from matterscape.potentials.zhou2004 import zhou2004
+from matterscape.potentials.zhou_metals import zhou2004
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _copper() -> Potential:
 
 
 def embedded_copper(strength: float = 1.0) -> Potential:
-    """The copper of :func:`matterscape.potentials.zhou2004.zhou2004`, all energies times ``strength``."""
+    """The copper of :func:`matterscape.potentials.zhou_metals.zhou2004`, all energies times ``strength``."""
     return strength * _copper()
 
 

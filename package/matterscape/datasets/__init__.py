@@ -17,7 +17,7 @@ from matterscape.datasets.cache import (
     fetch,
     is_available,
 )
-from matterscape.datasets.load import load
+from matterscape.datasets.loading import load
 from matterscape.datasets.readers import (
     MixedPropertiesWarning,
     StructureFileError,

@@ -3,7 +3,7 @@
 from matterscape.dynamics.barostats import StochasticCellRescaling
 from matterscape.dynamics.integrators import Integrator, Langevin, Thermostat, VelocityVerlet
 from matterscape.dynamics.many import run_many
-from matterscape.dynamics.melt_quench import MeltQuench, amorphous_silica, amorphous_silicon, melt_quench
+from matterscape.dynamics.quenching import MeltQuench, amorphous_silica, amorphous_silicon, melt_quench
 from matterscape.dynamics.records import Record
 from matterscape.dynamics.relaxation import Relaxation, relax
 from matterscape.dynamics.simulation import Simulation

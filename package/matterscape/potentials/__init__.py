@@ -15,8 +15,8 @@ from matterscape.potentials.li3ps4 import LPSForceField
 from matterscape.potentials.local import LocalPotential, local_operator
 from matterscape.potentials.long_range import InversePower
 from matterscape.potentials.pair import PairPotential, by_species
-from matterscape.potentials.pedone import pedone
 from matterscape.potentials.short_range import BornMayerHuggins, Buckingham, Morse, ZieglerBiersackLittmark
+from matterscape.potentials.silicates import pedone
 from matterscape.potentials.stillinger_weber import StillingerWeber
 from matterscape.potentials.tersoff import Tersoff
 from matterscape.potentials.third_order import ThirdOrder
@@ -24,7 +24,7 @@ from matterscape.potentials.topology import Molecules, Topology, find_molecules
 from matterscape.potentials.verification import verify
 from matterscape.potentials.virtual_sites import OnSites
 from matterscape.potentials.water import QTIP4PF
-from matterscape.potentials.zhou2004 import zhou2004
+from matterscape.potentials.zhou_metals import zhou2004
 
 __all__ = [
     "EAM",

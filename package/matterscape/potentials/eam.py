@@ -148,7 +148,7 @@ class Occupation:
 
 
 class EAM(StarPotential):
-    """Embedded-atom potential; made by :func:`matterscape.potentials.zhou2004.zhou2004` or :meth:`from_setfl`.
+    """Embedded-atom potential; made by :func:`matterscape.potentials.zhou_metals.zhou2004` or :meth:`from_setfl`.
 
     Parameters
     ----------

@@ -67,11 +67,15 @@ _ENTRIES = (
     NamedPotential(
         "zhou2004-metals",
         "Cu, Ag, Au, Ni, Pd, Pt, Al, Pb, Fe, Mo, Ta, W, Mg, Co, Ti, Zr, Cr: Zhou et al. 2004",
-        "zhou2004:zhou2004",
+        "zhou_metals:zhou2004",
         of_elements=True,
     ),
     NamedPotential(
-        "pedone-silicates", "Li, Na, Ca, Si, O: Pedone et al. 2006", "pedone:pedone", {"switch": 4.5}, of_elements=True
+        "pedone-silicates",
+        "Li, Na, Ca, Si, O: Pedone et al. 2006",
+        "silicates:pedone",
+        {"switch": 4.5},
+        of_elements=True,
     ),
     NamedPotential("q-tip4p-f", "flexible water: Habershon, Markland, Manolopoulos 2009", "water:QTIP4PF"),
     NamedPotential("lps-ri", "Li3PS4 with whole PS4", "li3ps4:LPSForceField"),

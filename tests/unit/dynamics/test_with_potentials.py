@@ -5,6 +5,7 @@ import pytest
 from ase import units
 from ase.build import bulk
 
+import matterscape
 from matterscape.dynamics import (
     Langevin,
     NoseHooverChain,
@@ -115,3 +116,22 @@ def test_heat_flux_of_a_dilute_gas_is_carried_by_its_atoms():
     energies = 0.5 * run.masses * np.square(run.velocities).sum(axis=1)
     assert np.allclose(run.heat_flux[0], energies @ run.velocities, rtol=1e-14)
     assert run.pressure_GPa[0] == pytest.approx(2 * run.kinetic_energy[0] / (3 * 8000.0) / units.GPa)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_bits_again_with_the_same_number_of_threads(threads):
+    before = matterscape.get_threads()
+    atoms = bulk("Ar", "fcc", a=5.3, cubic=True) * 6  # enough pairs for the threads to share them
+
+    def end():
+        simulation = Simulation(atoms, ARGON, integrator=Langevin(120.0), timestep_fs=5.0, seed=3)
+        simulation.run(40, show_progress=False)
+        return simulation.positions.copy(), simulation.velocities.copy()
+
+    try:
+        matterscape.set_threads(threads)
+        first, again = end(), end()
+    finally:
+        matterscape.set_threads(before)
+    for one, other in zip(first, again):
+        np.testing.assert_array_equal(one, other)

@@ -7,7 +7,7 @@ from ase import Atoms
 
 from matterscape.potentials.alkali_halides import SALTS, fumi_tosi
 from matterscape.potentials.constants import COULOMB
-from matterscape.potentials.pedone import pedone
+from matterscape.potentials.silicates import pedone
 from matterscape.structures import Structures
 
 pytestmark = pytest.mark.unit

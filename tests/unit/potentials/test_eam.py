@@ -12,7 +12,7 @@ from matterscape.kernels import get_threads, set_threads
 from matterscape.potentials import Evaluator, _star_kernels
 from matterscape.potentials._eam_loops import accumulate
 from matterscape.potentials.eam import EAM
-from matterscape.potentials.zhou2004 import PARAMETERS, zhou2004
+from matterscape.potentials.zhou_metals import PARAMETERS, zhou2004
 from matterscape.structures import Structures, extended_pairs
 
 pytestmark = pytest.mark.unit

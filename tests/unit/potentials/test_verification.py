@@ -20,13 +20,13 @@ from matterscape.potentials.lennard_jones import LennardJones
 from matterscape.potentials.li3ps4 import LPSForceField, gamma
 from matterscape.potentials.long_range import InversePower
 from matterscape.potentials.pair import by_species, damped_shifted_coulomb
-from matterscape.potentials.pedone import pedone
 from matterscape.potentials.short_range import Buckingham, Morse, ZieglerBiersackLittmark
+from matterscape.potentials.silicates import pedone
 from matterscape.potentials.stillinger_weber import StillingerWeber
 from matterscape.potentials.tersoff import Tersoff
 from matterscape.potentials.verification import CHECKS, Check, verify
 from matterscape.potentials.water import QTIP4PF
-from matterscape.potentials.zhou2004 import zhou2004
+from matterscape.potentials.zhou_metals import zhou2004
 from matterscape.structures import extended_pairs
 
 pytestmark = pytest.mark.unit

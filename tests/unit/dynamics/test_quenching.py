@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from matterscape.dynamics import melt_quench as module
+from matterscape.dynamics import quenching as module
 from matterscape.dynamics.analysis import coordination_numbers
-from matterscape.dynamics.melt_quench import (
+from matterscape.dynamics.quenching import (
     Segment,
     amorphous_silica,
     amorphous_silicon,
