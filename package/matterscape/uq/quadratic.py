@@ -1,13 +1,12 @@
 """The quadratic form |L^-1 f|^2 of many rows as a differentiable torch operator.
 
-With C = L L^T its value is f^T C^-1 f, its derivative 2 C^-1 f, and that is linear in f: two operators, each other's
-derivatives, are closed under differentiation to any order. Rows pass in blocks, so that nothing of their size is
-kept beside them.
+With C = L L^T its value is f^T C^-1 f and its derivative 2 C^-1 f, which is linear in f: these two operators are closed
+under differentiation to any order. Rows pass in blocks, so that nothing of their size is kept beside them.
 """
 
 import numpy as np
 import torch
-from scipy.linalg import solve_triangular
+from scipy.linalg.blas import dtrmm
 
 from matterscape.kernels import Operator
 from matterscape.uq.arrays import ROWS_PER_BLOCK
@@ -48,13 +47,13 @@ def feature_tensor(features: torch.Tensor, name: str = "features", n_features: i
     return features.to(torch.float64)
 
 
-def quadratic_form(factor: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+def quadratic_form(inverse_factor: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """Squared norm |L^-1 f|^2 of every row f.
 
     Parameters
     ----------
-    factor : tensor (n_features, n_features), float64
-        Lower triangular factor L of C = L L^T, on the device of the rows; a constant for differentiation.
+    inverse_factor : tensor (n_features, n_features), float64
+        Lower triangular L^-1 of C = L L^T, on the device of the rows; a constant for differentiation.
     rows : tensor (n_samples, n_features)
 
     Returns
@@ -67,15 +66,15 @@ def quadratic_form(factor: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     ValueError
         If the rows are not a finite matrix of the right width.
     """
-    return _quadratic_form(factor.detach(), feature_tensor(rows, "rows", len(factor)))
+    return _quadratic_form(inverse_factor.detach(), feature_tensor(rows, "rows", len(inverse_factor)))
 
 
-def inverse_product(factor: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+def inverse_product(inverse_factor: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """C^-1 f of every row f.
 
     Parameters
     ----------
-    factor, rows
+    inverse_factor, rows
         As in :func:`quadratic_form`.
 
     Returns
@@ -88,42 +87,35 @@ def inverse_product(factor: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     ValueError
         If the rows are not a finite matrix of the right width.
     """
-    return _inverse_product(factor.detach(), feature_tensor(rows, "rows", len(factor)))
+    return _inverse_product(inverse_factor.detach(), feature_tensor(rows, "rows", len(inverse_factor)))
 
 
-def _square_reference(factor: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+def _square_reference(inverse_factor: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """|L^-1 f|^2 of rows (n_samples, n_features): (n_samples,)."""
-    white = (
-        torch.linalg.solve_triangular(factor.mT, block, upper=True, left=False) for block in rows.split(ROWS_PER_BLOCK)
-    )
-    return torch.cat([(block * block).sum(dim=1) for block in white])
+    return torch.cat([(block @ inverse_factor.mT).square().sum(dim=1) for block in rows.split(ROWS_PER_BLOCK)])
 
 
-def _solution_reference(factor: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+def _product_reference(inverse_factor: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """C^-1 f of rows (n_samples, n_features), as rows."""
-    return torch.cat([torch.cholesky_solve(block.mT, factor).mT for block in rows.split(ROWS_PER_BLOCK)])
+    return torch.cat([block @ inverse_factor.mT @ inverse_factor for block in rows.split(ROWS_PER_BLOCK)])
 
 
-def _square_body(factor, rows):
-    return np.concatenate([np.einsum("nd,nd->n", white, white) for white in whitened_blocks(factor, rows)])
+def _square_body(inverse_factor, rows):
+    return np.concatenate([np.einsum("nd,nd->n", white, white) for white in whitened_blocks(inverse_factor, rows)])
 
 
-def _solution_body(factor, rows):
-    result = np.empty(rows.shape)
-    start = 0
-    for white in whitened_blocks(factor, rows):
-        solution = solve_triangular(factor, white.T, lower=True, trans="T", check_finite=False)
-        result[start : start + len(white)] = solution.T
-        start += len(white)
-    return result
+def _product_body(inverse_factor, rows):
+    blocks = whitened_blocks(inverse_factor, rows)
+    products = [dtrmm(1.0, inverse_factor, white.T, lower=1, trans_a=1).T for white in blocks]
+    return np.concatenate(products, out=np.empty(rows.shape))
 
 
 def _square_derivative(inputs, gradients):
-    factor, rows = inputs
-    return None, 2.0 * gradients[0][:, None] * _inverse_product(factor, rows)
+    inverse_factor, rows = inputs
+    return None, 2.0 * gradients[0][:, None] * _inverse_product(inverse_factor, rows)
 
 
-def _solution_derivative(inputs, gradients):
+def _product_derivative(inputs, gradients):
     return None, _inverse_product(inputs[0], gradients[0])
 
 
@@ -131,13 +123,13 @@ _quadratic_form = Operator(
     "quadratic_form",
     reference=_square_reference,
     body=_square_body,
-    fake=lambda factor, rows: rows.new_empty(rows.shape[0]),
+    fake=lambda inverse_factor, rows: rows.new_empty(rows.shape[0]),
     derivative=_square_derivative,
 )
 _inverse_product = Operator(
     "inverse_product",
-    reference=_solution_reference,
-    body=_solution_body,
-    fake=lambda factor, rows: torch.empty_like(rows),
-    derivative=_solution_derivative,
+    reference=_product_reference,
+    body=_product_body,
+    fake=lambda inverse_factor, rows: torch.empty_like(rows),
+    derivative=_product_derivative,
 )
