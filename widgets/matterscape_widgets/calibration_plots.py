@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+
 from matterscape.uq.scores import error_lines, quantile_lines, reliability
 
 from .canvas import column
