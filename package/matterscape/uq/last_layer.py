@@ -271,7 +271,7 @@ def last_layer_features(
     candidates = _linear_layers(module, layer)
     differentiable = torch.is_grad_enabled() and any(isinstance(x, torch.Tensor) and x.requires_grad for x in inputs)
     parts = []
-    with _evaluation_mode(module), torch.set_grad_enabled(differentiable):
+    with evaluation_mode(module), torch.set_grad_enabled(differentiable):
         for batch in batches:
             parts.append(_features_of_call(module, batch, candidates, must_be_output=layer is None))
     return torch.cat(parts)
@@ -357,7 +357,8 @@ def _batches(inputs: tuple, batch_size: int) -> list[tuple]:
 
 
 @contextmanager
-def _evaluation_mode(module: "torch.nn.Module") -> Iterator[None]:
+def evaluation_mode(module: "torch.nn.Module") -> Iterator[None]:
+    """The module and its parts are in evaluation mode inside; afterwards each is in the mode that it was in."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
