@@ -43,8 +43,9 @@ def feature_matrix(features, name: str = "features", n_features: int | None = No
         matrix = matrix.astype(np.float64, copy=False)
     if n_features is not None and matrix.shape[1] != n_features:
         raise ValueError(f"{name} must have {n_features} columns, got {matrix.shape[1]}")
-    finite = np.isfinite(matrix).all(axis=1)
-    if not finite.all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspicious = not np.isfinite(matrix.sum())  # cheaper than a look at every entry; an overflow is not an error
+    if suspicious and not (finite := np.isfinite(matrix).all(axis=1)).all():
         raise ValueError(f"{name} must be finite, got NaN or infinity in row {int(np.argmin(finite))}")
     return matrix
 
