@@ -36,6 +36,7 @@ from matterscape.potentials.base import Bound, Evaluation, Potential
 from matterscape.progress import progress as progress_bar
 from matterscape.structures import NeighbourLists, Pairs, Structures
 from matterscape.uq.arrays import as_array, target_vector
+from matterscape.uq.derivatives import member_gradients
 from matterscape.uq.ensembles import ShallowEnsemble
 from matterscape.uq.last_layer import LastLayerEnsemble
 
@@ -321,7 +322,7 @@ class EnsemblePotential(Potential):
             pairs = replace(pairs, vectors=vectors)
             with torch.enable_grad():
                 features = self._features(block, pairs)
-            slopes = _member_gradients(features, weights.to(features), vectors)
+            slopes = member_gradients(features, weights, vectors)
             of_block = block.structure_index[pairs.first]
             forces.append(torch.stack([on_pairs_to_forces(s, pairs, block.n_atoms) for s in slopes]))
             products = -vectors.detach()[None, :, :, None] * slopes[:, :, None, :]
@@ -330,8 +331,10 @@ class EnsemblePotential(Potential):
         return torch.cat(forces, dim=1), torch.cat(virials, dim=1)
 
     def bind(self, structures: Structures, lists: NeighbourLists) -> Bound:
-        """See :meth:`Potential.bind`."""
-        raise NotImplementedError
+        """See :meth:`Potential.bind`; the result also has ``member_energies``, those of the last evaluation."""
+        from matterscape.models._ensemble_bound import BoundEnsemble
+
+        return BoundEnsemble(self, structures, lists)
 
     # -- training ------------------------------------------------------------------------------------------------------
 
@@ -640,15 +643,3 @@ def _summed(values: Tensor, structures: Structures) -> Tensor:
     """Sums (B, ...) over the atoms of each structure."""
     total = values.new_zeros(structures.n_structures, *values.shape[1:])
     return total.index_add(0, structures.structure_index, values)
-
-
-def _member_gradients(features: Tensor, weights: Tensor, inputs: Tensor) -> Tensor:
-    if weights.shape[1] <= len(weights):
-        columns, mix = weights, None
-    else:
-        columns, mix = torch.eye(len(weights)).to(weights), weights
-    parts = [
-        torch.autograd.grad((features @ column).sum(), inputs, retain_graph=True)[0] for column in columns.unbind(1)
-    ]
-    gradients = torch.stack(parts)
-    return gradients if mix is None else torch.einsum("cpx,ck->kpx", gradients, mix)
