@@ -98,7 +98,7 @@ class EnsemblePotential(Potential):
         species: Sequence[int | str],
         *,
         cutoff: float = 4.3,
-        cutoff_width: float = 1.5,
+        cutoff_width: float = 2.5,
         radial_functions: int = 14,
         max_radial: int = 5,
         max_angular: int = 4,
