@@ -102,7 +102,7 @@ def test_tensors_are_differentiable_and_single_precision_is_computed_in_double(e
     for name in ("members", "mean", "variance", "standard_deviation"):
         of_tensor = getattr(ensemble, name)(tensor)
         np.testing.assert_allclose(of_tensor.detach(), getattr(ensemble, name)(features), rtol=1e-12)
-    assert torch.autograd.gradcheck(ensemble.standard_deviation, tensor)
+    assert torch.autograd.gradcheck(ensemble.standard_deviation, tensor[:5])
     assert torch.autograd.gradcheck(ensemble.covariance, (tensor[:3].detach().requires_grad_(), tensor[3:5]))
     single = features.astype(np.float32)
     exact = single.astype(np.float64) @ ensemble.weights
