@@ -29,8 +29,6 @@ from matterscape.models.rows import FeatureRows, rows_of
 from matterscape.uq import gram, variance_scale
 from matterscape.uq.arrays import as_array, target_vector
 from matterscape.uq.ensembles import DeepEnsemble, ShallowEnsemble, mean_and_variance
-import os
-PCASCALE=float(os.environ.get('PCASCALE','1'))
 from matterscape.uq.losses import gaussian_negative_log_likelihood, gaussian_ranked_probability
 
 LOSSES = ("likelihood", "ranked probability", "squared")
@@ -324,7 +322,9 @@ class EnsembleModel:
             )
         return indices
 
-    def _train(self, samples: FeatureRows, y, chosen, validation, progress, cancelled) -> tuple[_Network, TrainingHistory]:
+    def _train(
+        self, samples: FeatureRows, y, chosen, validation, progress, cancelled
+    ) -> tuple[_Network, TrainingHistory]:
         """Network trained on the chosen samples."""
         training = samples.take(chosen)
         centre, scale, projection = self._standardisation(training.rows)
@@ -382,9 +382,9 @@ class EnsembleModel:
         if self.n_components is not None:
             from sklearn.decomposition import PCA
 
-            scaled = (rows - centre) / scale
-            pca = PCA(self.n_components, random_state=self.seed).fit(scaled)
-            projection = pca.components_.T / np.sqrt(pca.explained_variance_.max() * PCASCALE)
+            pca = PCA(self.n_components, random_state=self.seed).fit((rows - centre) / scale)
+            # One factor for all of them: what varies little should not look as important as what varies much.
+            projection = pca.components_.T / np.sqrt(np.mean(pca.explained_variance_))
         return centre, scale, projection
 
     def _untrained(self, n_inputs: int) -> nn.Module:
