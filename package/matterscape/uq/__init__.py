@@ -4,6 +4,7 @@ import importlib
 
 _NAMES = {
     "Calibration": "calibration",
+    "DeepEnsemble": "ensembles",
     "LastLayerEnsemble": "last_layer",
     "Propagated": "propagation",
     "Reliability": "scores",
