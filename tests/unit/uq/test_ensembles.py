@@ -83,7 +83,7 @@ def test_last_layer_gives_the_same_members():
     shared = ensemble.last_layer()
     rows = torch.cat([ensemble.features(x), torch.ones(6, 1, dtype=torch.float64)], dim=1)
     torch.testing.assert_close(torch.as_tensor(shared.members(rows)), ensemble(x), rtol=0, atol=1e-13)
-    mean, variance = ensemble.mean_and_variance(x)
+    _, variance = ensemble.mean_and_variance(x)
     torch.testing.assert_close(torch.as_tensor(shared.variance(rows)), variance, rtol=1e-12, atol=1e-14)
 
 
