@@ -246,6 +246,7 @@ def train(
 
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
+    """Torch with this many threads until the block ends."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
