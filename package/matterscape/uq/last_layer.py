@@ -180,7 +180,11 @@ class LastLayerEnsemble:
         -------
         array or tensor (n_samples,), float64
         """
-        difference = self._times(first, self._deviations, "first") - self._times(second, self._deviations, "second")
+        first = self._times(first, self._deviations, "first")
+        second = self._times(second, self._deviations, "second")
+        if len(first) != len(second):
+            raise ValueError(f"first and second must have the same number of rows, got {len(first)} and {len(second)}")
+        difference = first - second
         return (difference * difference).sum(1) / (self.n_members - 1)
 
     def stretched(self, factor: float) -> "LastLayerEnsemble":

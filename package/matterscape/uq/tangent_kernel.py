@@ -122,10 +122,11 @@ def _jacobian_blocks(
     module: torch.nn.Module, names: list[str], samples: torch.Tensor, batch_size: int
 ) -> Iterator[np.ndarray]:
     """Derivatives of the outputs by the named parameters, blocks (n_block, n_parameters) in float64."""
-    parameters = {name: parameter.detach() for name, parameter in module.named_parameters() if name in names}
+    constants = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    parameters = {name: constants.pop(name) for name in names}
 
     def output(values: dict[str, torch.Tensor], sample: torch.Tensor) -> torch.Tensor:
-        result = torch.func.functional_call(module, values, (sample[None],))
+        result = torch.func.functional_call(module, {**constants, **values}, (sample[None],))
         if not isinstance(result, torch.Tensor) or result.numel() != 1:
             raise ValueError("module must give one number per sample")
         return result.reshape(())

@@ -5,7 +5,6 @@ import pytest
 import torch
 from ase.build import bulk, molecule
 
-from matterscape.descriptors import forces as descriptor_forces
 from matterscape.models.ensemble_potential import EnsemblePotential
 from matterscape.potentials import StillingerWeber
 from matterscape.structures import Structures
