@@ -17,7 +17,7 @@ from scipy.linalg import LinAlgError, cholesky
 from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dtpqrt, dtrtri
 
-from matterscape.checks import check_number
+from matterscape.checks import check_number, is_number
 from matterscape.uq.arrays import as_array, feature_matrix, row_blocks, target_vector
 from matterscape.uq.last_layer import LastLayerEnsemble
 
@@ -137,7 +137,7 @@ class Rigidity:
     gram : array (n_features, n_features)
         F^T F of the training rows, from :func:`gram`.
     regularisation : float
-        Penalty lambda of the model, in the units of the Gram matrix.
+        Penalty lambda (varsigma^2) of the model, in the units of the Gram matrix.
     variance_scale : float
         The factor alpha^2 that turns f^T C^-1 f into a variance; see :meth:`calibrated`.
 
@@ -149,8 +149,8 @@ class Rigidity:
 
     def __init__(self, gram, regularisation: float, *, variance_scale: float = 1.0):
         matrix = gram_matrix(gram)
-        if not (np.isfinite(regularisation) and regularisation >= 0):
-            raise ValueError(f"regularisation must be a number >= 0, got {regularisation}")
+        if not (is_number(regularisation) and regularisation >= 0):
+            raise ValueError(f"regularisation must be a number >= 0, got {regularisation!r}")
         check_number("variance_scale", variance_scale, positive=True)
         rounding = np.trace(matrix) * np.finfo(float).eps
         try:
