@@ -386,7 +386,8 @@ class EnsemblePotential(Potential):
             members' mean and variance, or square error of their mean. In units of the baseline's error.
         force_weight : float
             Weight of the forces; at 1 both terms start equal, for energies and forces that are predicted as the
-            baseline and zero.
+            baseline and zero. A potential for dynamics wants 10 to 100: with liquid and crystalline Stillinger-Weber
+            silicon 100 instead of 1 halves the errors of energies and forces.
         epochs, batch_size : int
             The batches hold this many structures.
         warm_up : int
