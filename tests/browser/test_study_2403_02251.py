@@ -73,15 +73,13 @@ def test_everything_is_drawn(notebook, pictures):
 
 
 def test_a_harder_push_costs_its_square(notebook):
-    before, shift = readout_number(notebook, CONSTRAINT, "rise of the loss"), 0.3
+    before = readout_number(notebook, CONSTRAINT, "rise of the loss")  # for a shift of 0.3
     box = slider(notebook, CONSTRAINT, "shift").locator(".widget-readout")
     box.fill("0.1")
     box.press("Enter")
     wait_python(notebook, "abs(constraint_study.controls['shift'].value - 0.1) < 1e-6")
     notebook.wait_for_timeout(500)
-    assert readout_number(notebook, CONSTRAINT, "rise of the loss") == pytest.approx(
-        before * (0.1 / shift) ** 2, rel=0.01
-    )
+    assert readout_number(notebook, CONSTRAINT, "rise of the loss") == pytest.approx(before / 9, rel=0.01)
     rigidity = readout_number(notebook, CONSTRAINT, "rigidity R")
     step_slider(slider(notebook, CONSTRAINT, "where"), 13)  # out to the end
     wait_python(notebook, "abs(constraint_study.controls['where'].value - 1) < 1e-6")
@@ -90,7 +88,8 @@ def test_a_harder_push_costs_its_square(notebook):
 
 
 def test_a_strong_prior_closes_the_bars(notebook):
-    widest = "max(np.ptp([panels[n].series['fit ± 2σ'].low, panels[n].series['fit ± 2σ'].high], axis=0).max() for n in panels)"
+    bands = "[panel.series['fit ± 2σ'] for panel in panels.values()]"
+    widest = f"max(np.max(band.high - band.low) for band in {bands})"
     before = python(notebook, f"float({widest})")
     step_slider(slider(notebook, TOY, "log₁₀ ς²"), 12)
     wait_python(notebook, "abs(toy_study.controls['log_regularisation'].value + 1) < 1e-6")
