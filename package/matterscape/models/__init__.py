@@ -7,7 +7,10 @@ _NAMES = {
     "LearningCurve": "validation",
     "RegularisationPath": "ridge",
     "RidgeModel": "ridge",
+    "TrainingHistory": "network",
     "learning_curve": "validation",
+    "multilayer_perceptron": "network",
+    "train": "network",
 }
 
 __all__ = sorted(_NAMES)

@@ -43,8 +43,9 @@ def feature_matrix(features, name: str = "features", n_features: int | None = No
         matrix = matrix.astype(np.float64, copy=False)
     if n_features is not None and matrix.shape[1] != n_features:
         raise ValueError(f"{name} must have {n_features} columns, got {matrix.shape[1]}")
-    finite = np.isfinite(matrix).all(axis=1)
-    if not finite.all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspicious = not np.isfinite(matrix.sum())  # cheaper than a look at every entry; an overflow is not an error
+    if suspicious and not (finite := np.isfinite(matrix).all(axis=1)).all():
         raise ValueError(f"{name} must be finite, got NaN or infinity in row {int(np.argmin(finite))}")
     return matrix
 
@@ -79,6 +80,60 @@ def target_vector(targets, n_samples: int, name: str = "targets") -> np.ndarray:
     if not np.isfinite(vector).all():
         first = int(np.argmin(np.isfinite(vector)))
         raise ValueError(f"{name} must be finite, got {vector[first]} for sample {first}")
+    return vector
+
+
+def error_vector(errors, name: str = "errors") -> np.ndarray:
+    """Errors as a finite float64 vector that is not empty.
+
+    Parameters
+    ----------
+    errors : array or tensor (n_samples,) or (n_samples, 1)
+    name : str
+        What the caller calls this argument.
+
+    Returns
+    -------
+    array (n_samples,), float64
+
+    Raises
+    ------
+    TypeError
+        If the entries are not real numbers.
+    ValueError
+        If there is none, the shape is not that of a vector, or an entry is not finite.
+    """
+    values = as_array(errors)
+    if values.size == 0:
+        raise ValueError(f"{name} must hold at least one number, got none")
+    return target_vector(values, values.size, name)
+
+
+def positive_vector(values, n_samples: int, name: str) -> np.ndarray:
+    """Finite, positive numbers, one per sample, as a float64 vector.
+
+    Parameters
+    ----------
+    values : array or tensor (n_samples,) or (n_samples, 1)
+    n_samples : int
+    name : str
+        What the caller calls this argument.
+
+    Returns
+    -------
+    array (n_samples,), float64
+
+    Raises
+    ------
+    TypeError
+        If the entries are not real numbers.
+    ValueError
+        If the length is wrong or an entry is not finite or not positive.
+    """
+    vector = target_vector(values, n_samples, name)
+    if (vector <= 0).any():
+        first = int(np.argmax(vector <= 0))
+        raise ValueError(f"{name} must be positive, got {vector[first]:g} for sample {first}")
     return vector
 
 

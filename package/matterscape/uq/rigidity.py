@@ -7,15 +7,25 @@ R = 1 / (f^T C^-1 f), and alpha^2 / R is the variance of that prediction (Bigi e
 never means.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from copy import copy
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import LinAlgError, cholesky, solve_triangular
+from scipy.linalg import LinAlgError, cholesky
+from scipy.linalg.blas import dtrmm
+from scipy.linalg.lapack import dtpqrt, dtrtri
 
+from matterscape.checks import check_number
 from matterscape.uq.arrays import as_array, feature_matrix, row_blocks, target_vector
+from matterscape.uq.last_layer import LastLayerEnsemble
+
+if TYPE_CHECKING:
+    import torch
 
 
-def gram(feature_blocks, weights=None) -> np.ndarray:
+def gram(feature_blocks, weights=None, out=None) -> np.ndarray:
     """Gram matrix F^T F of a feature matrix, accumulated block by block in float64.
 
     Parameters
@@ -24,6 +34,62 @@ def gram(feature_blocks, weights=None) -> np.ndarray:
         A matrix is cut into blocks here; an iterable is consumed once, so it may be a generator.
     weights : array (n_samples,), optional
         Weight of each sample in the loss; only for one matrix. The Gram matrix is then F^T diag(weights) F.
+    out : array (n_features, n_features), float64, optional
+        Gram matrix of other rows, to which this one is added in place once all blocks are through: energies and forces,
+        or a data set that comes in parts.
+
+    Returns
+    -------
+    array (n_features, n_features), float64
+        ``out`` if it was given.
+
+    Raises
+    ------
+    ValueError
+        If there is no block, a number is not finite, the blocks differ in width, a weight is negative, or ``out`` has
+        another shape or type.
+    """
+    is_matrix = hasattr(feature_blocks, "shape")
+    if weights is not None and not is_matrix:
+        raise ValueError("weights needs one feature matrix, got an iterable of blocks")
+    roots = None if weights is None else row_blocks(_roots(weights, len(feature_blocks)))
+    total = None
+    for block in _checked_blocks([feature_blocks] if is_matrix else feature_blocks):
+        if roots is not None:
+            block = block * next(roots)[:, None]
+        product = block.T @ block
+        total = product if total is None else np.add(total, product, out=total)
+    if total is None:
+        raise ValueError("feature_blocks must hold at least one block, got none")
+    if out is None:
+        return total
+    if not isinstance(out, np.ndarray) or out.shape != total.shape or out.dtype != np.float64:
+        what = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise ValueError(f"out must be a float64 array of shape {total.shape}, got {what}")
+    return np.add(out, total, out=out)
+
+
+def _checked_blocks(feature_blocks: Iterable) -> Iterator[np.ndarray]:
+    n_features = None
+    for block in feature_blocks:
+        matrix = feature_matrix(block, "feature_blocks", n_features)
+        n_features = matrix.shape[1]
+        yield from row_blocks(matrix)
+
+
+def _roots(weights, n_samples: int) -> np.ndarray:
+    weights = target_vector(weights, n_samples, "weights")
+    if (weights < 0).any():
+        raise ValueError(f"weights must not be negative, got {weights.min()}")
+    return np.sqrt(weights)
+
+
+def gram_matrix(gram) -> np.ndarray:
+    """Gram matrix as a checked float64 array.
+
+    Parameters
+    ----------
+    gram : array or tensor (n_features, n_features)
 
     Returns
     -------
@@ -32,35 +98,36 @@ def gram(feature_blocks, weights=None) -> np.ndarray:
     Raises
     ------
     ValueError
-        If there is no block, a number is not finite, the blocks differ in width, or a weight is negative.
+        If it is not square, symmetric and finite.
     """
-    if hasattr(feature_blocks, "shape"):
-        matrix = feature_matrix(feature_blocks)
-        if weights is not None:
-            weights = target_vector(weights, len(matrix), "weights")
-            if (weights < 0).any():
-                raise ValueError(f"weights must not be negative, got {weights.min()}")
-        blocks = row_blocks(matrix)
-        roots = None if weights is None else row_blocks(np.sqrt(weights))
-    elif weights is not None:
-        raise ValueError("weights needs one feature matrix, got an iterable of blocks")
-    else:
-        blocks, roots = feature_blocks, None
+    matrix = feature_matrix(gram, "gram").astype(np.float64)
+    if matrix.shape[0] != matrix.shape[1] or np.abs(matrix - matrix.T).max() > 1e-10 * np.abs(matrix).max():
+        raise ValueError(f"gram must be a symmetric square matrix, got shape {matrix.shape}")
+    return matrix
 
-    total = None
-    for block in blocks:
-        block = feature_matrix(block, "feature_blocks", None if total is None else len(total)).astype(np.float64)
-        if roots is not None:
-            block = block * next(roots)[:, None]
-        product = block.T @ block
-        total = product if total is None else np.add(total, product, out=total)
-    if total is None:
-        raise ValueError("feature_blocks must hold at least one block, got none")
-    return total
+
+def whitened_blocks(inverse_factor: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Rows L^-1 f, block by block in float64.
+
+    Parameters
+    ----------
+    inverse_factor : array (n_features, n_features)
+        Lower triangular L^-1.
+    rows : array (n_samples, n_features)
+
+    Yields
+    ------
+    array (n_block, n_features)
+    """
+    for block in row_blocks(rows):
+        yield dtrmm(1.0, inverse_factor, block.T, lower=1).T
 
 
 class Rigidity:
     """Variances and rigidities of the predictions of one linear model.
+
+    Features may be arrays or tensors. Arrays give arrays; tensors give tensors on their device, which can be
+    differentiated with respect to the features as often as needed, so that uncertainties have forces.
 
     Parameters
     ----------
@@ -78,24 +145,24 @@ class Rigidity:
     """
 
     def __init__(self, gram, regularisation: float, *, variance_scale: float = 1.0):
-        matrix = feature_matrix(gram, "gram").astype(np.float64)
-        rounding = 1e-10 * np.abs(matrix).max()
-        if matrix.shape[0] != matrix.shape[1] or not np.allclose(matrix, matrix.T, rtol=0.0, atol=rounding):
-            raise ValueError(f"gram must be a symmetric square matrix, got shape {matrix.shape}")
+        self.gram = gram_matrix(gram)
         if not (np.isfinite(regularisation) and regularisation >= 0):
             raise ValueError(f"regularisation must be a number >= 0, got {regularisation}")
-        if not (np.isfinite(variance_scale) and variance_scale > 0):
-            raise ValueError(f"variance_scale must be a positive number, got {variance_scale}")
-        self.gram = matrix
+        check_number("variance_scale", variance_scale, positive=True)
         self.regularisation = float(regularisation)
         self.variance_scale = float(variance_scale)
         try:
-            self._factor = cholesky(matrix + regularisation * np.eye(len(matrix)), lower=True)
+            self._factor = cholesky(self.gram + regularisation * np.eye(len(self.gram)), lower=True)
         except LinAlgError:
             raise ValueError(
                 f"regularisation {regularisation:g} leaves the Gram matrix singular; it must exceed about "
-                f"{np.trace(matrix) * np.finfo(float).eps:.1e}"
+                f"{np.trace(self.gram) * np.finfo(float).eps:.1e}"
             ) from None
+
+    @cached_property
+    def _inverse_factor(self) -> np.ndarray:
+        """L^-1: products with it are as accurate as triangular solves with L, and faster."""
+        return dtrtri(np.asfortranarray(self._factor), lower=1)[0]
 
     def whiten(self, features) -> np.ndarray:
         """Rows L^-1 f with C = L L^T, whose squared norms are the uncalibrated variances.
@@ -103,6 +170,7 @@ class Rigidity:
         Parameters
         ----------
         features : array or tensor (n_samples, n_features)
+            Tensors are detached.
 
         Returns
         -------
@@ -111,10 +179,29 @@ class Rigidity:
         return np.concatenate(list(self._whitened_blocks(features)))
 
     def _whitened_blocks(self, features) -> Iterator[np.ndarray]:
-        for block in row_blocks(feature_matrix(features, n_features=len(self.gram))):
-            yield solve_triangular(self._factor, block.T, lower=True, check_finite=False).T
+        return whitened_blocks(self._inverse_factor, feature_matrix(features, n_features=len(self.gram)))
 
-    def variance(self, features) -> np.ndarray:
+    def leverages(self, rows):
+        """Uncalibrated variance f^T C^-1 f of each row: for a training row its leverage, from 0 to 1.
+
+        The leverage h of a training row says what it contributes to its own prediction; its leave-one-out residual is
+        its residual divided by 1 - h.
+
+        Parameters
+        ----------
+        rows : array or tensor (n_samples, n_features)
+
+        Returns
+        -------
+        array or tensor (n_samples,), float64
+        """
+        if hasattr(rows, "detach"):
+            from matterscape.uq.quadratic import quadratic_form
+
+            return quadratic_form(self._inverse_factor_beside(rows), rows)
+        return np.concatenate([np.einsum("nd,nd->n", white, white) for white in self._whitened_blocks(rows)])
+
+    def variance(self, features):
         """Variance alpha^2 f^T C^-1 f of each prediction.
 
         Parameters
@@ -125,12 +212,11 @@ class Rigidity:
 
         Returns
         -------
-        array (n_samples,), in squared units of the target once calibrated
+        array or tensor (n_samples,), in squared units of the target once calibrated
         """
-        parts = [np.einsum("nd,nd->n", white, white) for white in self._whitened_blocks(features)]
-        return self.variance_scale * np.concatenate(parts)
+        return self.variance_scale * self.leverages(features)
 
-    def rigidity(self, features) -> np.ndarray:
+    def rigidity(self, features):
         """Prediction rigidity 1 / (f^T C^-1 f), independent of the calibration; infinite for a row of zeros.
 
         Parameters
@@ -139,12 +225,12 @@ class Rigidity:
 
         Returns
         -------
-        array (n_samples,)
+        array or tensor (n_samples,)
         """
         with np.errstate(divide="ignore"):
-            return self.variance_scale / self.variance(features)
+            return 1.0 / self.leverages(features)
 
-    def covariance(self, first, second) -> np.ndarray:
+    def covariance(self, first, second):
         """Covariance alpha^2 f_a^T C^-1 f_b of every pair of predictions.
 
         Parameters
@@ -153,14 +239,36 @@ class Rigidity:
 
         Returns
         -------
-        array (n_a, n_b)
+        array or tensor (n_a, n_b)
         """
+        if hasattr(first, "detach") and hasattr(second, "detach"):
+            from matterscape.uq.quadratic import inverse_product
+
+            return (
+                self.variance_scale * first.double() @ inverse_product(self._inverse_factor_beside(second), second).mT
+            )
         return self.variance_scale * self.whiten(first) @ self.whiten(second).T
+
+    def difference_variance(self, first, second):
+        """Variance alpha^2 (f_a - f_b)^T C^-1 (f_a - f_b) of each difference, in which shared errors cancel.
+
+        Parameters
+        ----------
+        first, second : array or tensor (n_samples, n_features)
+
+        Returns
+        -------
+        array or tensor (n_samples,)
+        """
+        if first.shape != second.shape:
+            raise ValueError(
+                f"first and second must have the same shape, got {tuple(first.shape)} and {tuple(second.shape)}"
+            )
+        return self.variance(first - second)
 
     def degrees_of_freedom(self) -> float:
         """Effective number of parameters, trace of F^T F C^-1: the sum of the leverages of the training rows."""
-        half = solve_triangular(self._factor, self.gram, lower=True)
-        return float(np.trace(solve_triangular(self._factor, half.T, lower=True)))
+        return float(np.vdot(self._inverse_factor @ self.gram, self._inverse_factor))
 
     def calibrated(self, features, errors) -> "Rigidity":
         """The same rigidity with alpha^2 = <error^2 / f^T C^-1 f>, which maximises the likelihood of held-out errors.
@@ -176,7 +284,64 @@ class Rigidity:
         -------
         Rigidity
         """
-        return Rigidity(self.gram, self.regularisation, variance_scale=variance_scale(self.rigidity(features), errors))
+        result = copy(self)
+        result.variance_scale = variance_scale(self.rigidity(features), errors)
+        return result
+
+    def updated(self, rows, weights=None) -> "Rigidity":
+        """The rigidity after more training rows, without a new factorisation.
+
+        The triangular factor absorbs the rows by orthogonal transformations, which costs n_rows n_features^2. The scale
+        of the variance stays as it is.
+
+        Parameters
+        ----------
+        rows : array or tensor (n_rows, n_features)
+        weights : array (n_rows,), optional
+            Weight of each row in the loss, as in :func:`gram`.
+
+        Returns
+        -------
+        Rigidity
+        """
+        rows = feature_matrix(rows, "rows", len(self.gram)).astype(np.float64, copy=False)
+        if weights is not None:
+            rows = rows * _roots(weights, len(rows))[:, None]
+        result = copy(self)
+        result.gram = self.gram + rows.T @ rows
+        # QR of the rows below L^T; its triangle is the new L^T up to the signs of its rows.
+        upper, _, _, _ = dtpqrt(0, min(32, len(self.gram)), self._factor.T, rows)
+        result._factor = (np.sign(np.diag(upper))[:, None] * np.triu(upper)).T
+        result.__dict__.pop("_inverse_factor", None)
+        return result
+
+    def sample(self, coefficients, n_members: int, seed) -> LastLayerEnsemble:
+        """Ensemble of weights with the covariance alpha^2 C^-1 around those of the model.
+
+        Its variances tend to :meth:`variance` as 1/sqrt(n_members); unlike a variance, its members can be propagated
+        through any later computation.
+
+        Parameters
+        ----------
+        coefficients : array (n_features,)
+            Weights of the model itself, which are the mean of the ensemble.
+        n_members : int
+            At least 2.
+        seed : int or numpy.random.Generator
+
+        Returns
+        -------
+        LastLayerEnsemble
+        """
+        from matterscape.uq.spectrum import RigiditySpectrum
+
+        spectrum = RigiditySpectrum(self.gram)
+        return spectrum.sample(coefficients, self.regularisation, self.variance_scale, n_members, seed)
+
+    def _inverse_factor_beside(self, tensor: "torch.Tensor") -> "torch.Tensor":
+        import torch
+
+        return torch.from_numpy(self._inverse_factor).to(tensor.device)
 
 
 def variance_scale(rigidities, errors) -> float:
@@ -204,69 +369,3 @@ def variance_scale(rigidities, errors) -> float:
     if scale <= 0:
         raise ValueError("errors must not all be zero: they are the errors on data that the model has not seen")
     return scale
-
-
-def local_prediction_rigidity(
-    train: Sequence, test: Sequence, regularisation: float, *, per: str = "atom", pooling: str = "mean"
-) -> list[np.ndarray] | np.ndarray:
-    """Local prediction rigidity of every atom, or the rigidity of every structure, of a linear model.
-
-    Training rows are the means of the features of each structure's atoms (a model of the energy per atom), or their
-    sums with ``pooling="sum"`` (a model of the total energy). All features are divided by one factor, the root mean
-    square norm of the features of a training atom; they are not centred and have no constant column. Then
-    C = X^T X + regularisation 1 and LPR_i = 1 / (x_i^T C^-1 x_i).
-
-    Parameters
-    ----------
-    train : sequence of arrays (n_atoms, n_features)
-        Features of the atoms of each training structure.
-    test : sequence of arrays (n_atoms, n_features)
-        The same for the structures to judge.
-    regularisation : float
-        Penalty of the model on the scaled, pooled features; positive.
-    per : "atom" or "structure"
-        Rigidity of the atoms' own contributions, or of the prediction for each structure, pooled as in training.
-    pooling : "mean" or "sum"
-
-    Returns
-    -------
-    list of arrays (n_atoms,), one per test structure; or array (n_test,) for ``per="structure"``
-
-    Raises
-    ------
-    ValueError
-        If a list is empty, features are not finite or differ in width, or an option is unknown.
-
-    References
-    ----------
-    Chong, Grasselli, Ben Mahmoud, Morrow, Deringer, Ceriotti, J. Chem. Theory Comput. 19, 8020 (2023).
-    """
-    if per not in ("atom", "structure"):
-        raise ValueError(f"per must be 'atom' or 'structure', got {per!r}")
-    if pooling not in ("mean", "sum"):
-        raise ValueError(f"pooling must be 'mean' or 'sum', got {pooling!r}")
-    train = _feature_list(train, "train", None)
-    test = _feature_list(test, "test", train[0].shape[1])
-    n_atoms = sum(len(block) for block in train)
-    scale = np.sqrt(sum(np.square(block, dtype=np.float64).sum() for block in train) / n_atoms)
-    if scale == 0:
-        raise ValueError("train must hold features that are not all zero")
-
-    pooled = getattr(np, pooling)
-    model = Rigidity(
-        gram(np.stack([pooled(block, axis=0, dtype=np.float64) for block in train]) / scale), regularisation
-    )
-    if per == "structure":
-        return model.rigidity(np.stack([pooled(block, axis=0, dtype=np.float64) for block in test]) / scale)
-    rigidities = model.rigidity(np.concatenate(test) / scale)
-    return np.split(rigidities, np.cumsum([len(block) for block in test])[:-1])
-
-
-def _feature_list(blocks: Iterable, name: str, n_features: int | None) -> list[np.ndarray]:
-    matrices = []
-    for block in blocks:
-        matrices.append(feature_matrix(block, f"{name}[{len(matrices)}]", n_features))
-        n_features = matrices[0].shape[1]
-    if not matrices:
-        raise ValueError(f"{name} must hold at least one structure, got none")
-    return matrices

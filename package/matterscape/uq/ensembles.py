@@ -1,0 +1,181 @@
+"""Shallow ensembles: one network, many last layers, and so many predictions for little more than the price of one.
+
+The members y_k = w_k . f + b_k share everything but the last layer. Their mean is the prediction, their spread its
+uncertainty, and because each of them is a model of its own, each can be carried through any later computation
+(Kellner, Ceriotti, Mach. Learn.: Sci. Technol. 5, 035006 (2024)).
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from matterscape.checks import check_whole
+
+
+def seeded_linear(
+    n_inputs: int, n_outputs: int, generator: torch.Generator, *, bias: bool = True, dtype: torch.dtype = torch.float64
+) -> torch.nn.Linear:
+    """Linear layer with weights and biases uniform within one over the root of the number of inputs, from a generator.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+    generator : torch.Generator
+    bias : bool
+    dtype : torch.dtype
+
+    Returns
+    -------
+    torch.nn.Linear
+    """
+    layer = torch.nn.utils.skip_init(torch.nn.Linear, n_inputs, n_outputs, bias=bias, dtype=dtype)
+    bound = n_inputs**-0.5
+    for parameter in layer.parameters():
+        torch.nn.init.uniform_(parameter, -bound, bound, generator=generator)
+    return layer
+
+
+def seeded_generator(seed: int, stream: int) -> torch.Generator:
+    """Random generator of torch for one of several independent uses of the same seed.
+
+    Parameters
+    ----------
+    seed : int
+    stream : int
+        Which of the uses.
+
+    Returns
+    -------
+    torch.Generator
+    """
+    return torch.Generator().manual_seed(int(np.random.SeedSequence((seed, stream)).generate_state(1)[0]))
+
+
+class ShallowEnsemble(torch.nn.Module):
+    """Network with one linear last layer per member on a common body.
+
+    Parameters
+    ----------
+    body : torch.nn.Module
+        Maps its inputs to features (n_samples, n_features).
+    n_features : int
+    n_members : int
+        At least 2.
+    bias : bool
+        Give every member a constant of its own.
+    seed : int
+        Of the members' first weights, which all differ.
+
+    Attributes
+    ----------
+    head : torch.nn.Linear
+        The last layers of all members, in the dtype and on the device of the body.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two members, or no features.
+    """
+
+    def __init__(self, body: torch.nn.Module, n_features: int, n_members: int, bias: bool = True, *, seed: int = 0):
+        super().__init__()
+        check_whole("n_features", n_features, 1)
+        check_whole("n_members", n_members, 2, "number of members, whose spread is the uncertainty")
+        like = next(body.parameters(), torch.empty(0, dtype=torch.float64))
+        self.body = body
+        head = seeded_linear(n_features, n_members, seeded_generator(seed, 1), bias=bias, dtype=like.dtype)
+        self.head = head.to(like.device)
+
+    @property
+    def n_members(self) -> int:
+        """Number of members."""
+        return self.head.out_features
+
+    def features(self, *inputs: Tensor) -> Tensor:
+        """Last-layer features that all members share.
+
+        Parameters
+        ----------
+        *inputs : tensors
+            What the body takes.
+
+        Returns
+        -------
+        tensor (n_samples, n_features)
+        """
+        return self.body(*inputs)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Predictions of all members.
+
+        Parameters
+        ----------
+        *inputs : tensors
+            What the body takes.
+
+        Returns
+        -------
+        tensor (n_samples, n_members)
+        """
+        return self.head(self.body(*inputs))
+
+    def with_gradient(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Predictions of all members, and the gradient of their mean, for little more than the price of one model.
+
+        Parameters
+        ----------
+        inputs : tensor (n_samples, ...)
+            The only input of the body.
+
+        Returns
+        -------
+        members : tensor (n_samples, n_members)
+        gradient : tensor like the inputs
+            Of the sum over the samples of the members' mean.
+        """
+        inputs = inputs.detach().requires_grad_()
+        members = self(inputs)
+        # 1 / n_members is fed in where the members come out: no mean, no sum, and no copy of the members.
+        share = torch.full((), 1.0 / self.n_members, dtype=members.dtype, device=members.device)
+        (gradient,) = torch.autograd.grad(members, inputs, share.expand_as(members))
+        return members.detach(), gradient
+
+    def mean_and_variance(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean of the members and their unbiased variance.
+
+        Parameters
+        ----------
+        *inputs : tensors
+            What the body takes.
+
+        Returns
+        -------
+        tuple of tensors (n_samples,)
+        """
+        return mean_and_variance(self(*inputs))
+
+    def last_layer(self):
+        """The last layers of all members as they are now, for features from elsewhere, sums over atoms, propagation.
+
+        Returns
+        -------
+        matterscape.uq.last_layer.LastLayerEnsemble
+        """
+        from matterscape.uq.last_layer import LastLayerEnsemble
+
+        return LastLayerEnsemble.from_linear(self.head)
+
+
+def mean_and_variance(members: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of the members' predictions and their unbiased variance, sum_k (y_k - mean)^2 / (n_members - 1).
+
+    Parameters
+    ----------
+    members : tensor (n_samples, n_members)
+
+    Returns
+    -------
+    tuple of tensors (n_samples,)
+    """
+    variance, mean = torch.var_mean(members, dim=-1, correction=1)
+    return mean, variance
