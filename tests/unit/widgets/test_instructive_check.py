@@ -12,9 +12,7 @@ VALUES = np.array([1.0, 2.0, 4.0])
 
 def _exercise():
     mistakes = {"That is the median.": np.median, "That is the sum, not the mean.": np.sum}
-    return InstructiveCheck(
-        "Mean", np.mean, inputs=[VALUES, 3 * VALUES], mistakes=mistakes, hint="Add, divide.", **options
-    )
+    return InstructiveCheck("Mean", np.mean, inputs=[VALUES, 3 * VALUES], mistakes=mistakes, hint="Add, divide.")
 
 
 def test_a_foreseen_mistake_is_named():
