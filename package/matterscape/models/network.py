@@ -208,7 +208,7 @@ def train(
 
     counter = range(epochs) if progress else progress_bar(range(epochs), "training", epochs)
     try:
-        with _torch_threads(threads):
+        with torch_threads(threads):
             for epoch in counter:
                 if schedule == "cosine":
                     # The rates of the first and the last epoch are as far from the ends of the cosine.
@@ -245,7 +245,8 @@ def train(
 
 
 @contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
+def torch_threads(threads: int) -> Iterator[None]:
+    """Torch with this many threads until the block ends."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -180,7 +180,11 @@ class LastLayerEnsemble:
         -------
         array or tensor (n_samples,), float64
         """
-        difference = self._times(first, self._deviations, "first") - self._times(second, self._deviations, "second")
+        first = self._times(first, self._deviations, "first")
+        second = self._times(second, self._deviations, "second")
+        if len(first) != len(second):
+            raise ValueError(f"first and second must have the same number of rows, got {len(first)} and {len(second)}")
+        difference = first - second
         return (difference * difference).sum(1) / (self.n_members - 1)
 
     def stretched(self, factor: float) -> "LastLayerEnsemble":
@@ -271,7 +275,7 @@ def last_layer_features(
     candidates = _linear_layers(module, layer)
     differentiable = torch.is_grad_enabled() and any(isinstance(x, torch.Tensor) and x.requires_grad for x in inputs)
     parts = []
-    with _evaluation_mode(module), torch.set_grad_enabled(differentiable):
+    with evaluation_mode(module), torch.set_grad_enabled(differentiable):
         for batch in batches:
             parts.append(_features_of_call(module, batch, candidates, must_be_output=layer is None))
     return torch.cat(parts)
@@ -357,7 +361,8 @@ def _batches(inputs: tuple, batch_size: int) -> list[tuple]:
 
 
 @contextmanager
-def _evaluation_mode(module: "torch.nn.Module") -> Iterator[None]:
+def evaluation_mode(module: "torch.nn.Module") -> Iterator[None]:
+    """The module and its parts are in evaluation mode inside; afterwards each is in the mode that it was in."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:

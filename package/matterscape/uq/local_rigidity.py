@@ -53,8 +53,8 @@ def local_prediction_rigidity(
     Chong, Grasselli, Ben Mahmoud, Morrow, Deringer, Ceriotti, J. Chem. Theory Comput. 19, 8020 (2023).
     """
     _check_options(per, pooling)
-    model, test = _model(train, test, regularisation, pooling)
-    return _of_test(model.rigidity, test, per, pooling)
+    model, mean_square, test = _model(train, test, regularisation, pooling)
+    return _of_test(lambda rows: mean_square * model.rigidity(rows), test, per, pooling)
 
 
 def component_prediction_rigidity(
@@ -99,7 +99,7 @@ def component_prediction_rigidity(
     Chong, Bigi, Grasselli, Loche, Kellner, Ceriotti, Faraday Discuss. 256, 322 (2025).
     """
     _check_options(per, pooling)
-    model, test = _model(train, test, regularisation, pooling)
+    model, mean_square, test = _model(train, test, regularisation, pooling)
     ends = _ends(components, len(model.gram))
     axes = model.whiten(np.eye(len(model.gram)))  # a whitened row is the row times this upper triangle
 
@@ -110,7 +110,7 @@ def component_prediction_rigidity(
                 np.square(block @ axes[start:stop, start:]).sum(axis=1) for block in row_blocks(rows[:, start:stop])
             ]
             with np.errstate(divide="ignore"):
-                result[:, c] = 1.0 / np.concatenate(parts)
+                result[:, c] = mean_square / np.concatenate(parts)
         return result
 
     return _of_test(rigidities, test, per, pooling)
@@ -123,8 +123,13 @@ def _check_options(per: str, pooling: str) -> None:
         raise ValueError(f"pooling must be 'mean' or 'sum', got {pooling!r}")
 
 
-def _model(train: Iterable, test: Iterable, regularisation: float, pooling: str) -> tuple[Rigidity, list[np.ndarray]]:
-    """Rigidity of the model that is trained on pooled rows, and the checked features to judge."""
+def _model(
+    train: Iterable, test: Iterable, regularisation: float, pooling: str
+) -> tuple[Rigidity, float, list[np.ndarray]]:
+    """The model of scaled and pooled training rows, the square of the scale, and the features to judge, not scaled.
+
+    Rigidities of scaled features are those of the features themselves times the square of the scale.
+    """
     rows, squares, n_atoms = [], 0.0, 0
     for block in _checked(train, "train", None):
         rows.append(_pooled(block, pooling))
@@ -132,9 +137,9 @@ def _model(train: Iterable, test: Iterable, regularisation: float, pooling: str)
         n_atoms += len(block)
     if squares == 0:
         raise ValueError("train must hold features that are not all zero")
-    # dividing all rows by s is the same as multiplying the regularisation by s^2
-    model = Rigidity(gram(np.stack(rows)), regularisation * squares / n_atoms)
-    return model, list(_checked(test, "test", len(model.gram)))
+    mean_square = squares / n_atoms
+    model = Rigidity(gram(np.stack(rows) / np.sqrt(mean_square)), regularisation)
+    return model, mean_square, list(_checked(test, "test", len(model.gram)))
 
 
 def _checked(blocks: Iterable, name: str, n_features: int | None) -> Iterator[np.ndarray]:

@@ -260,6 +260,7 @@ class Rigidity:
         -------
         array or tensor (n_samples,)
         """
+        first, second = (rows if hasattr(rows, "detach") else as_array(rows) for rows in (first, second))
         if first.shape != second.shape:
             raise ValueError(
                 f"first and second must have the same shape, got {tuple(first.shape)} and {tuple(second.shape)}"
