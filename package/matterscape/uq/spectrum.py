@@ -90,7 +90,7 @@ class RigiditySpectrum:
 
         Returns
         -------
-        array (n_features,) or (n_features, n_grid)
+        array (n_features,) or (n_grid, n_features)
 
         Raises
         ------
@@ -108,7 +108,7 @@ class RigiditySpectrum:
             raise ValueError(
                 f"regularisation 0 leaves the Gram matrix singular; it must exceed about {self._rounding:.1e}"
             )
-        return 1.0 / (self.eigenvalues.reshape(-1, *[1] * values.ndim) + values)
+        return 1.0 / (self.eigenvalues + values[..., None])
 
     def degrees_of_freedom(self, regularisation):
         """Effective number of parameters, the sum over k of lambda_k / (lambda_k + regularisation).
@@ -121,7 +121,7 @@ class RigiditySpectrum:
         -------
         float or array (n_grid,)
         """
-        freedom = self.eigenvalues @ self.inverse_eigenvalues(regularisation)
+        freedom = self.inverse_eigenvalues(regularisation) @ self.eigenvalues
         return float(freedom) if freedom.ndim == 0 else freedom
 
     def sample(self, coefficients, regularisation: float, variance_scale: float, n_members: int, seed):
@@ -183,4 +183,4 @@ class SpectralRows:
         ValueError
             If a regularisation is negative or no finite number, or is zero where the Gram matrix is singular.
         """
-        return (self.squares @ self.spectrum.inverse_eigenvalues(regularisation)).T
+        return self.spectrum.inverse_eigenvalues(regularisation) @ self.squares.T
