@@ -9,7 +9,7 @@ import torch
 
 from matterscape.basis import GaussianTypeOrbitals, RadialBasis, ShiftedCosine, centre_overlap, radial_integrals
 from matterscape.descriptors._density_operators import density_expansion, density_push_forward
-from matterscape.structures import Structures
+from matterscape.structures import Pairs, Structures
 from matterscape.structures.validation import MAX_ATOMIC_NUMBER
 
 MAX_ANGULAR = 20
@@ -120,8 +120,15 @@ class SphericalExpansion:
         labels = [(l, m) for l in range(self.max_angular + 1) for m in range(-l, l + 1)]
         return np.array(labels, dtype=[("l", np.int64), ("m", np.int64)])
 
-    def __call__(self, structures: Structures) -> torch.Tensor:
+    def __call__(self, structures: Structures, pairs: Pairs | None = None) -> torch.Tensor:
         """Densities (n_atoms, (max_angular + 1)^2, n_channels), differentiable in positions and strain.
+
+        Parameters
+        ----------
+        structures : Structures
+        pairs : Pairs, optional
+            The neighbours within the cutoff, where they are known already; the densities are differentiable in their
+            vectors. Found anew if not given.
 
         Raises
         ------
@@ -129,7 +136,7 @@ class SphericalExpansion:
             If a species occurs that the descriptor was not made for, or the pairs do not fit into memory.
         """
         centres = self._species_index(structures)
-        pairs = structures.pairs(self.cutoff)
+        pairs = structures.pairs(self.cutoff) if pairs is None else pairs
         density = density_expansion(
             pairs.vectors, self._weights(pairs.vectors), *self._fixed(centres, pairs.second, pairs.offsets, structures)
         )

@@ -15,7 +15,7 @@ from matterscape.descriptors._power_spectrum_operators import (
 )
 from matterscape.descriptors.expansion import SphericalExpansion
 from matterscape.progress import progress
-from matterscape.structures import Structures
+from matterscape.structures import Pairs, Structures
 
 BLOCK_BYTES = 2**26  # features of one block when nothing needs all of them at once
 POOLINGS = (None, "sum", "mean")
@@ -51,7 +51,9 @@ class _Invariants(ABC):
         """Number of columns."""
         return len(self.columns)
 
-    def __call__(self, structures: Structures, *, pooling: str | None = None) -> torch.Tensor:
+    def __call__(
+        self, structures: Structures, *, pooling: str | None = None, pairs: Pairs | None = None
+    ) -> torch.Tensor:
         """Features of every atom, or of every structure.
 
         Parameters
@@ -60,6 +62,9 @@ class _Invariants(ABC):
         pooling : None, "sum" or "mean"
             None gives a row per atom, else the rows of a structure's atoms are summed or averaged. Without gradients
             this goes through the atoms in blocks, and features per atom never exist all at once.
+        pairs : Pairs, optional
+            The neighbours within the cutoff, where they are known already; the features are differentiable in their
+            vectors. Found anew if not given.
 
         Returns
         -------
@@ -77,8 +82,8 @@ class _Invariants(ABC):
             structures.positions.requires_grad or structures.cells.requires_grad
         )
         atoms_in_block = max(1, BLOCK_BYTES // (self.n_features * structures.positions.element_size()))
-        if pooling is None or differentiable or structures.n_atoms <= atoms_in_block:
-            return _pooled(self._normalised(self._features(self.expansion(structures))), structures, pooling)
+        if pooling is None or pairs is not None or differentiable or structures.n_atoms <= atoms_in_block:
+            return _pooled(self._normalised(self._features(self.expansion(structures, pairs))), structures, pooling)
         blocks = list(structures.split(atoms_in_block))
         result = structures.positions.new_empty(structures.n_structures, self.n_features)
         start = 0

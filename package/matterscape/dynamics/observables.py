@@ -39,6 +39,7 @@ class Observables:
         "velocities": "Å / ASE time",
         "forces": "eV/Å",
         "energies": "eV",
+        "member_energies": "eV",
         "heat_flux": "eV Å / ASE time",
         "species_flux": "Å / ASE time",
         "charge_flux": "e Å / ASE time",
@@ -127,6 +128,22 @@ class Observables:
     def energies(self) -> np.ndarray:
         """Potential energy of each atom (N,) in eV."""
         return self.state.evaluator.energies
+
+    @property
+    def member_energies(self) -> np.ndarray:
+        """Potential energy of each structure by each member of an ensemble potential (B, n_members) in eV.
+
+        Raises
+        ------
+        ValueError
+            If the potential has no members.
+        """
+        members = getattr(self.state.evaluator.bound, "member_energies", None)
+        if members is None:
+            raise ValueError(
+                f"potential is {self.state.potential}, which has no members; member_energies needs an EnsemblePotential"
+            )
+        return members
 
     @property
     def flux_tensors(self) -> np.ndarray:

@@ -378,8 +378,8 @@ class Simulation(Observables):
                 raise ValueError(f"name is {name!r}; a function needs one that is made of letters, digits and _")
             made = Record(label, unit or "", setup.whole_stride(every), what, pieces)
         elif what in self.units:
-            if what == "charge_flux":
-                _ = self.charge_flux  # says now what is missing
+            if what in ("charge_flux", "member_energies"):
+                getattr(self, what)  # says now what is missing
             made = Record(
                 name or what,
                 self.units[what],

@@ -3,11 +3,15 @@
 import importlib
 
 _NAMES = {
+    "EnsembleModel": "ensemble_model",
+    "EnsemblePotential": "ensemble_potential",
     "KernelRidgeModel": "kernel_ridge",
     "LearningCurve": "validation",
-    "RegularisationPath": "ridge",
+    "RegularisationPath": "normal_equations",
     "RidgeModel": "ridge",
+    "StructureRows": "structure_rows",
     "TrainingHistory": "network",
+    "TrainingSet": "training_sets",
     "learning_curve": "validation",
     "multilayer_perceptron": "network",
     "train": "network",

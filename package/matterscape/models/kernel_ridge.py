@@ -14,8 +14,10 @@ import numpy as np
 import torch
 
 from matterscape.models.files import atomic_path
+from matterscape.models.posterior import sample_pairs
 from matterscape.models.ridge import RegularisationPath, RidgeModel
-from matterscape.uq.arrays import as_array, feature_matrix, row_blocks
+from matterscape.uq import LastLayerEnsemble
+from matterscape.uq.arrays import as_array, feature_matrix, row_blocks, structure_sums
 
 MAX_CANDIDATES = 20_000  # rows from which the active set is drawn
 SMALLEST_EIGENVALUE = 1e-12  # of K_MM, relative to the largest; smaller ones are rounding
@@ -192,10 +194,9 @@ class KernelRidgeModel:
             return phi, {"structure_index": structure_index, "n_atoms": n_atoms}
         return phi * as_array(n_atoms)[:, None], {"n_atoms": n_atoms}
 
-    def _feature_jacobians(self, x: np.ndarray, jacobians: Iterable, structure_index) -> Iterator[np.ndarray]:
-        """Derivatives of each structure's summed phi with respect to its positions, (3 n_atoms, rank)."""
+    def _jacobian_blocks(self, x: np.ndarray, jacobians: Iterable, structure_index):
+        """Rows of each structure with the derivative of their features, (3 n_atoms, n_rows, n_features)."""
         index = np.arange(len(x)) if structure_index is None else as_array(structure_index)
-        active = self._comparable(torch.from_numpy(self.active)).numpy()
         for a, block in enumerate(jacobians):
             rows = x[index == a].astype(np.float64)
             block = as_array(block).astype(np.float64, copy=False)
@@ -204,17 +205,26 @@ class KernelRidgeModel:
             expected = (len(rows), self.n_features)
             if block.ndim != 3 or block.shape[1:] != expected:
                 raise ValueError(f"jacobians[{a}] must end in the dimensions {expected}, got shape {block.shape}")
-            points = self._comparable(torch.from_numpy(rows)).numpy()
-            kernel = self._kernel(torch.from_numpy(rows)).numpy()
-            if self.kernel == "polynomial":
-                cosine = points @ active.T
-                towards = self.exponent * cosine ** (self.exponent - 1) / np.linalg.norm(rows, axis=1)[:, None]
-                back = towards * cosine
-            else:
-                towards = back = kernel / self._length**2
-            derivative = np.einsum("kim,im->km", block @ active.T, towards, optimize=True)
-            derivative -= np.einsum("kid,id,im->km", block, points, back, optimize=True)
-            yield derivative @ self._whitening
+            yield rows, block
+
+    def _feature_jacobians(self, x: np.ndarray, jacobians: Iterable, structure_index) -> Iterator[np.ndarray]:
+        """Derivatives of each structure's summed phi with respect to its positions, (3 n_atoms, rank)."""
+        for rows, block in self._jacobian_blocks(x, jacobians, structure_index):
+            yield self._phi_jacobian(rows, block)
+
+    def _phi_jacobian(self, rows: np.ndarray, block: np.ndarray) -> np.ndarray:
+        active = self._comparable(torch.from_numpy(self.active)).numpy()
+        points = self._comparable(torch.from_numpy(rows)).numpy()
+        kernel = self._kernel(torch.from_numpy(rows)).numpy()
+        if self.kernel == "polynomial":
+            cosine = points @ active.T
+            towards = self.exponent * cosine ** (self.exponent - 1) / np.linalg.norm(rows, axis=1)[:, None]
+            back = towards * cosine
+        else:
+            towards = back = kernel / self._length**2
+        derivative = np.einsum("kim,im->km", block @ active.T, towards, optimize=True)
+        derivative -= np.einsum("kid,id,im->km", block, points, back, optimize=True)
+        return derivative @ self._whitening
 
     # ---- predictions -----------------------------------------------------------------------------------------------
 
@@ -238,13 +248,86 @@ class KernelRidgeModel:
         x = feature_matrix(features)
         phi, arguments = self._phi_samples(x, structure_index, n_atoms)
         known = 1.0 / self.ridge.rigidity(phi, composition=composition, **arguments)
-        prior = self.ridge.chosen_regularisation * self.ridge.scale[0] ** 2
-        return 1.0 / (known + self._missed_variance(x, phi, structure_index, n_atoms) / prior)
+        return 1.0 / (known + self._missed_variance(x, phi, structure_index, n_atoms) / self._prior)
 
     def predict_uncertainty(self, features, *, structure_index=None, n_atoms=None, composition=None) -> np.ndarray:
         """Standard deviation (n_samples,) of each prediction, in the target's units; arguments as in :meth:`fit`."""
         arguments = dict(structure_index=structure_index, n_atoms=n_atoms, composition=composition)
         return np.sqrt(self.ridge.variance_scale / self.rigidity(features, **arguments))
+
+    def missed_uncertainty(self, features, *, structure_index=None, n_atoms=None) -> np.ndarray:
+        """Part of each prediction's standard deviation that the active points cannot express.
+
+        It is what an :meth:`ensemble` lacks: the square of :meth:`predict_uncertainty` is the variance of an infinite
+        ensemble plus the square of this. Zero where every row is active; more active points reduce it.
+
+        Parameters
+        ----------
+        features, structure_index, n_atoms
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        array (n_samples,), in the units of the target
+        """
+        self._check_fitted()
+        x = feature_matrix(features)
+        phi, _ = self._phi_samples(x, structure_index, n_atoms)
+        return np.sqrt(
+            self.ridge.variance_scale * self._missed_variance(x, phi, structure_index, n_atoms) / self._prior
+        )
+
+    def covariance(self, features, *, structure_index=None, n_atoms=None, composition=None) -> np.ndarray:
+        """Covariance of all predictions, from which the variance of any linear combination follows.
+
+        The part of the kernel that the active points miss is included, so that the diagonal is the square of
+        :meth:`predict_uncertainty`. The cost is quadratic in the number of rows.
+
+        Parameters
+        ----------
+        features, structure_index, n_atoms, composition
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        array (n_samples, n_samples), in squared units of the target
+        """
+        self._check_fitted()
+        x = feature_matrix(features)
+        phi, arguments = self._phi_samples(x, structure_index, n_atoms)
+        missed = self._missed_covariance(x, phi, structure_index, n_atoms) / self._prior
+        return self.ridge.covariance(phi, composition=composition, **arguments) + self.ridge.variance_scale * missed
+
+    def difference_uncertainty(
+        self, features, pairs, *, structure_index=None, n_atoms=None, composition=None
+    ) -> np.ndarray:
+        """Standard deviation of differences of two predictions, smaller than either alone if they share their errors.
+
+        Parameters
+        ----------
+        features, structure_index, n_atoms, composition
+            As in :meth:`fit`.
+        pairs : integer array (n_pairs, 2)
+            Samples whose predictions are subtracted.
+
+        Returns
+        -------
+        array (n_pairs,), in the units of the target
+        """
+        self._check_fitted()
+        x = feature_matrix(features)
+        phi, arguments = self._phi_samples(x, structure_index, n_atoms)
+        missed = self._missed_covariance(x, phi, structure_index, n_atoms)
+        first, second = sample_pairs(pairs, len(missed)).T
+        own = np.diag(missed)
+        missed = np.maximum(own[first] + own[second] - 2.0 * missed[first, second], 0.0)
+        known = self.ridge.difference_uncertainty(phi, pairs, composition=composition, **arguments)
+        return np.sqrt(known**2 + self.ridge.variance_scale * missed / self._prior)
+
+    @property
+    def _prior(self) -> float:
+        """What turns a missing piece of the kernel into an inverse rigidity."""
+        return self.ridge.chosen_regularisation * self.ridge.scale[0] ** 2
 
     def _missed_variance(self, x: np.ndarray, phi: np.ndarray, structure_index, n_atoms) -> np.ndarray:
         """k(x, x) - phi(x).phi(x), summed over all pairs of atoms of a structure."""
@@ -258,6 +341,70 @@ class KernelRidgeModel:
                 rows = torch.from_numpy(x[index == a])
                 missed[a] = float(self._kernel(rows, rows).sum()) - np.sum(phi[index == a].sum(axis=0) ** 2)
         return np.maximum(missed, 0.0)
+
+    def _missed_covariance(self, x: np.ndarray, phi: np.ndarray, structure_index, n_atoms) -> np.ndarray:
+        """k(x, x') - phi(x).phi(x') of every pair of samples, summed over their atoms."""
+        rows = torch.from_numpy(x)
+        kernel = self._kernel(rows, rows).numpy()
+        if structure_index is None:
+            counts = np.ones(len(x)) if n_atoms is None else as_array(n_atoms)
+            return kernel * np.outer(counts, counts) - phi @ phi.T
+        index = as_array(structure_index)
+        missed = kernel - phi @ phi.T
+        return structure_sums(structure_sums(missed, index, index.max() + 1).T, index, index.max() + 1)
+
+    def _missed_force_variance(self, rows: np.ndarray, block: np.ndarray) -> np.ndarray:
+        """Second derivative of the missing kernel of one structure, once in each argument, (3 n_atoms,)."""
+        points = self._comparable(torch.from_numpy(rows)).numpy()
+        kernel = self._kernel(torch.from_numpy(rows), torch.from_numpy(rows)).numpy()
+        if self.kernel == "polynomial":  # tangents to the sphere of normalised rows
+            along = np.einsum("kid,id->ki", block, points)
+            tangents = (block - along[:, :, None] * points) / np.linalg.norm(rows, axis=1)[:, None]
+            cosine = points @ points.T
+            slope = self.exponent * cosine ** (self.exponent - 1)
+            bend = self.exponent * (self.exponent - 1) * cosine ** max(self.exponent - 2, 0)
+            towards = tangents @ points.T  # (components, i, j): tangent of row i on point j
+        else:
+            tangents = block
+            slope, bend = kernel / self._length**2, kernel / self._length**4
+            towards = tangents @ points.T
+            towards -= np.einsum("kii->ki", towards)[:, :, None].copy()
+        whole = np.einsum("ij,kij,kji->k", bend, towards, towards, optimize=True)
+        whole += np.einsum("kid,kid->k", tangents, slope @ tangents)
+        return np.maximum(whole - np.square(self._phi_jacobian(rows, block)).sum(axis=1), 0.0)
+
+    def ensemble(self, n_members: int, seed: int | np.random.Generator = 0) -> LastLayerEnsemble:
+        """Models drawn from the posterior of the weights of phi, for propagation through any calculation.
+
+        Members act on :meth:`rows` for targets and on :meth:`force_rows` for forces; their mean is the model itself.
+        All of them are combinations of the active points, so that their spread lacks :meth:`missed_uncertainty` and
+        goes to that of the baseline far from all active points: look there before trusting a small spread.
+
+        Parameters
+        ----------
+        n_members : int
+            At least 2.
+        seed : int or numpy.random.Generator
+
+        Returns
+        -------
+        LastLayerEnsemble
+            Calibrated with the ``variance_scale`` of :attr:`ridge`.
+        """
+        self._check_fitted()
+        return self.ridge.ensemble(n_members, seed)
+
+    def rows(self, features, *, structure_index=None, n_atoms=None, composition=None) -> np.ndarray:
+        """Rows (n_samples, rank + n_baseline) that the members of an :meth:`ensemble` multiply; as in :meth:`fit`."""
+        self._check_fitted()
+        phi, arguments = self._phi_samples(feature_matrix(features), structure_index, n_atoms)
+        return self.ridge.rows(phi, composition=composition, **arguments)
+
+    def force_rows(self, features, jacobians: Iterable, *, structure_index=None) -> list[np.ndarray]:
+        """Rows (3 n_atoms, rank + n_baseline) of each structure that give its forces; as in :meth:`predict_forces`."""
+        self._check_fitted()
+        x = feature_matrix(features, n_features=self.n_features)
+        return self.ridge.force_rows(self._feature_jacobians(x, jacobians, structure_index))
 
     def predict_forces(self, features, jacobians: Iterable, *, structure_index=None) -> list[np.ndarray]:
         """Forces of each structure, in eV/Å.
@@ -274,6 +421,30 @@ class KernelRidgeModel:
         self._check_fitted()
         x = feature_matrix(features, n_features=self.n_features)
         return self.ridge.predict_forces(self._feature_jacobians(x, jacobians, structure_index))
+
+    def predict_force_uncertainties(self, features, jacobians: Iterable, *, structure_index=None) -> list[np.ndarray]:
+        """Standard deviation of each force component, with what the active points miss.
+
+        The scale is that of the targets, see :meth:`RidgeModel.predict_force_uncertainties`. The cost is cubic in a
+        structure's atoms.
+
+        Parameters
+        ----------
+        features, jacobians, structure_index
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        list of arrays (n_atoms, 3), in eV/Å
+        """
+        self._check_fitted()
+        x = feature_matrix(features, n_features=self.n_features)
+        uncertainties = []
+        for rows, block in self._jacobian_blocks(x, jacobians, structure_index):
+            known = self.ridge.predict_force_uncertainties([self._phi_jacobian(rows, block)])[0]
+            missed = self._missed_force_variance(rows, block).reshape(-1, 3) / self._prior
+            uncertainties.append(np.sqrt(known**2 + self.ridge.variance_scale * missed))
+        return uncertainties
 
     def energy(self, features: torch.Tensor) -> torch.Tensor:
         """Contribution of each row without its constant, as a differentiable function of the features.

@@ -123,6 +123,38 @@ class Solution:
         return np.concatenate(of_features) + np.einsum("nb,bc,nc->n", c, self.baseline_inverse, c)[:, None]
 
 
+@dataclass(frozen=True)
+class RegularisationPath:
+    """Held-out errors along a grid of regularisations.
+
+    Attributes
+    ----------
+    regularisations : array (n_grid,)
+    rmse : array (n_grid,)
+        Root mean square error of the held-out targets, per atom where the model sums over atoms.
+    fold_rmse : array (n_folds, n_grid)
+        The same for each fold.
+    force_rmse : array (n_grid,) or None
+        Root mean square error of the held-out force components, in eV/Å.
+    degrees_of_freedom : array (n_grid,)
+        Effective number of parameters of the fit to all data.
+    best : int
+        Grid index of the smallest held-out loss (weighted as in the fit).
+    """
+
+    regularisations: np.ndarray
+    rmse: np.ndarray
+    fold_rmse: np.ndarray
+    force_rmse: np.ndarray | None
+    degrees_of_freedom: np.ndarray
+    best: int
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the best regularisation is the first or the last of the grid, so that the grid is too narrow."""
+        return self.best in (0, len(self.regularisations) - 1)
+
+
 def rotate_into_row_space(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates of the rows in an orthonormal basis of their span.
 

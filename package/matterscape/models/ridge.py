@@ -7,15 +7,15 @@ denominator is one, so the same model fits averages, local properties and anythi
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from matterscape.models.files import atomic_path
-from matterscape.models.normal_equations import NormalEquations, rotate_into_row_space
-from matterscape.uq import variance_scale
+from matterscape.models.normal_equations import NormalEquations, RegularisationPath, rotate_into_row_space
+from matterscape.models.posterior import LinearPosterior, sample_pairs
+from matterscape.uq import LastLayerEnsemble, variance_scale
 from matterscape.uq.arrays import as_array, feature_matrix, row_blocks, structure_sums, target_vector
 
 DEFAULT_REGULARISATIONS = np.logspace(-9, 3, 25)
@@ -29,38 +29,6 @@ _ARRAYS = (
     "_basis",
     "_eigenvalues",
 )
-
-
-@dataclass(frozen=True)
-class RegularisationPath:
-    """Held-out errors along a grid of regularisations.
-
-    Attributes
-    ----------
-    regularisations : array (n_grid,)
-    rmse : array (n_grid,)
-        Root mean square error of the held-out targets, per atom where the model sums over atoms.
-    fold_rmse : array (n_folds, n_grid)
-        The same for each fold.
-    force_rmse : array (n_grid,) or None
-        Root mean square error of the held-out force components, in eV/Å.
-    degrees_of_freedom : array (n_grid,)
-        Effective number of parameters of the fit to all data.
-    best : int
-        Grid index of the smallest held-out loss (weighted as in the fit).
-    """
-
-    regularisations: np.ndarray
-    rmse: np.ndarray
-    fold_rmse: np.ndarray
-    force_rmse: np.ndarray | None
-    degrees_of_freedom: np.ndarray
-    best: int
-
-    @property
-    def at_edge(self) -> bool:
-        """Whether the best regularisation is the first or the last of the grid, so that the grid is too narrow."""
-        return self.best in (0, len(self.regularisations) - 1)
 
 
 class RidgeModel:
@@ -363,9 +331,12 @@ class RidgeModel:
 
     # ---- predictions -----------------------------------------------------------------------------------------------
 
-    def _fitted_rows(self, features, structure_index, n_atoms, composition):
+    def _check_fitted(self) -> None:
         if not hasattr(self, "coefficients"):
             raise ValueError("the model must be fitted before it is asked for predictions")
+
+    def _fitted_rows(self, features, structure_index, n_atoms, composition):
+        self._check_fitted()
         x, c, n_atoms = self._rows(features, structure_index, n_atoms, composition)
         if x.shape[1] != self.n_features:
             raise ValueError(f"features must have {self.n_features} columns, got {x.shape[1]}")
@@ -403,21 +374,29 @@ class RidgeModel:
         -------
         list of arrays (n_atoms, 3), in eV/Å
         """
-        blocks = (feature_matrix(block, "jacobians", self.n_features) for block in jacobians)
-        return [-(block @ self.coefficients).reshape(-1, 3) for block in blocks]
+        return [-(block @ self.coefficients).reshape(-1, 3) for block in self._jacobian_blocks(jacobians)]
 
-    def _variance(self, features, structure_index, n_atoms, composition) -> np.ndarray:
-        x, c = self._fitted_rows(features, structure_index, n_atoms, composition)
-        inverse_roots = 1.0 / np.sqrt(self._eigenvalues + self.chosen_regularisation)
-        parts = []
-        for block, of_species in zip(row_blocks(x), row_blocks(c)):
-            scaled = (block - of_species @ self._baseline_features) / self.scale
-            inside = scaled @ self._basis  # (samples, rank)
-            part = ((inside * inverse_roots) ** 2).sum(axis=1)
-            if self._basis.shape[1] < self.n_features:  # directions that no training sample has
-                part += ((scaled - inside @ self._basis.T) ** 2).sum(axis=1) / self.chosen_regularisation
-            parts.append(part + np.einsum("nb,bc,nc->n", of_species, self._baseline_inverse, of_species))
-        return np.concatenate(parts)
+    def _jacobian_blocks(self, jacobians: Iterable) -> Iterator[np.ndarray]:
+        self._check_fitted()
+        for block in jacobians:
+            block = feature_matrix(block, "jacobians", self.n_features)
+            if len(block) % 3:
+                raise ValueError(f"jacobians must have three rows per atom, got a block of {len(block)} rows")
+            yield block
+
+    # ---- uncertainties ---------------------------------------------------------------------------------------------
+
+    @property
+    def _posterior(self) -> LinearPosterior:
+        self._check_fitted()
+        return LinearPosterior(
+            basis=self._basis,
+            eigenvalues=self._eigenvalues,
+            regularisation=self.chosen_regularisation,
+            scale=self.scale,
+            baseline_features=self._baseline_features,
+            baseline_inverse=self._baseline_inverse,
+        )
 
     def rigidity(self, features, *, structure_index=None, n_atoms=None, composition=None) -> np.ndarray:
         """Prediction rigidity 1 / (x^T C^-1 x) of each prediction; the larger, the better the data determine it.
@@ -434,8 +413,9 @@ class RidgeModel:
         -------
         array (n_samples,)
         """
+        x, c = self._fitted_rows(features, structure_index, n_atoms, composition)
         with np.errstate(divide="ignore"):
-            return 1.0 / self._variance(features, structure_index, n_atoms, composition)
+            return 1.0 / self._posterior.variance(x, c)
 
     def predict_uncertainty(self, features, *, structure_index=None, n_atoms=None, composition=None) -> np.ndarray:
         """Standard deviation alpha (x^T C^-1 x)^(1/2) of each prediction, in the units of the target.
@@ -449,7 +429,123 @@ class RidgeModel:
         -------
         array (n_samples,)
         """
-        return np.sqrt(self.variance_scale * self._variance(features, structure_index, n_atoms, composition))
+        x, c = self._fitted_rows(features, structure_index, n_atoms, composition)
+        return np.sqrt(self.variance_scale * self._posterior.variance(x, c))
+
+    def covariance(self, features, *, structure_index=None, n_atoms=None, composition=None) -> np.ndarray:
+        """Covariance of all predictions, from which the variance of any linear combination follows.
+
+        The combination A y of predictions y has the covariance A C A^T: formation and defect energies, in which shared
+        errors cancel.
+
+        Parameters
+        ----------
+        features, structure_index, n_atoms, composition
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        array (n_samples, n_samples), in squared units of the target
+        """
+        x, c = self._fitted_rows(features, structure_index, n_atoms, composition)
+        return self.variance_scale * self._posterior.covariance(x, c)
+
+    def difference_uncertainty(
+        self, features, pairs, *, structure_index=None, n_atoms=None, composition=None
+    ) -> np.ndarray:
+        """Standard deviation of differences of two predictions, smaller than either alone if they share their errors.
+
+        Parameters
+        ----------
+        features, structure_index, n_atoms, composition
+            As in :meth:`predict`.
+        pairs : integer array (n_pairs, 2)
+            Samples whose predictions are subtracted.
+
+        Returns
+        -------
+        array (n_pairs,), in the units of the target
+        """
+        x, c = self._fitted_rows(features, structure_index, n_atoms, composition)
+        first, second = sample_pairs(pairs, len(x)).T
+        return np.sqrt(self.variance_scale * self._posterior.variance(x[first] - x[second], c[first] - c[second]))
+
+    def predict_force_uncertainties(self, jacobians: Iterable) -> list[np.ndarray]:
+        """Standard deviation of each force component.
+
+        The scale alpha^2 is that of the targets; forces have errors of their own, which a scale from held-out forces,
+        ``matterscape.uq.calibrate(uncertainties**2, errors)``, describes better.
+
+        Parameters
+        ----------
+        jacobians : iterable of arrays (3 n_atoms, n_features)
+            In 1/Å, as in :meth:`fit`.
+
+        Returns
+        -------
+        list of arrays (n_atoms, 3), in eV/Å
+        """
+        baseline = np.zeros((1, len(self._posterior.baseline_inverse)))
+        return [
+            np.sqrt(self.variance_scale * self._posterior.variance(block, baseline.repeat(len(block), 0))).reshape(
+                -1, 3
+            )
+            for block in self._jacobian_blocks(jacobians)
+        ]
+
+    def ensemble(self, n_members: int, seed: int | np.random.Generator = 0) -> LastLayerEnsemble:
+        """Models drawn from the posterior, with which uncertainties can be propagated through any calculation.
+
+        Members act on :meth:`rows` for targets and on :meth:`force_rows` for forces; their mean is the model itself,
+        and their variance tends to the square of :meth:`predict_uncertainty`, with a relative standard error of
+        (2 / (n_members - 1))^(1/2).
+
+        Parameters
+        ----------
+        n_members : int
+            At least 2.
+        seed : int or numpy.random.Generator
+
+        Returns
+        -------
+        LastLayerEnsemble
+            Of n_features + n_baseline features, calibrated with ``variance_scale``.
+        """
+        deviations = self._posterior.sample(n_members, seed)
+        mean = np.concatenate([self.coefficients, self.baseline_coefficients])
+        return LastLayerEnsemble(mean[:, None] + np.sqrt(self.variance_scale) * deviations)
+
+    def rows(self, features, *, structure_index=None, n_atoms=None, composition=None) -> np.ndarray:
+        """Rows that the members of an :meth:`ensemble` multiply: features of each sample, then its baseline columns.
+
+        Parameters
+        ----------
+        features, structure_index, n_atoms, composition
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        array (n_samples, n_features + n_baseline), float64
+        """
+        return np.concatenate(self._fitted_rows(features, structure_index, n_atoms, composition), axis=1)
+
+    def force_rows(self, jacobians: Iterable) -> list[np.ndarray]:
+        """Rows that give the forces -J^T w of the members of an :meth:`ensemble`; the baseline has none.
+
+        Parameters
+        ----------
+        jacobians : iterable of arrays (3 n_atoms, n_features)
+            In 1/Å, as in :meth:`fit`.
+
+        Returns
+        -------
+        list of arrays (3 n_atoms, n_features + n_baseline), float64
+            Components of one atom follow each other.
+        """
+        n_baseline = len(self._posterior.baseline_inverse)
+        return [
+            np.pad(-block.astype(np.float64), ((0, 0), (0, n_baseline))) for block in self._jacobian_blocks(jacobians)
+        ]
 
     def calibrate(self, features, targets, *, structure_index=None, n_atoms=None, composition=None) -> float:
         """Set the scale of the predicted uncertainty by maximum likelihood on data that the fit has not seen.

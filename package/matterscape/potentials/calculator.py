@@ -26,8 +26,8 @@ class Calculator(AseCalculator):
     ``results`` holds ``energy`` and ``free_energy``, ``energies`` (atoms,), ``forces`` (atoms, 3); ``stress`` (6,) in
     Voigt's order, positive under tension, where there is a cell with a volume; ``stresses`` (atoms, 6), the symmetric
     parts of the atoms' flux tensors over minus the volume of the cell, which sum to the stress; ``flux_tensors``
-    (atoms, 3, 3); ``torques`` (atoms, 3) of oriented bodies. The three that need flux tensors are computed from the
-    first request for one of them on.
+    (atoms, 3, 3); ``torques`` (atoms, 3) of oriented bodies; ``member_energies`` (members,) of ensemble potentials.
+    The three that need flux tensors are computed from the first request for one of them on.
 
     Parameters
     ----------
@@ -103,6 +103,8 @@ class Calculator(AseCalculator):
         }
         if hasattr(evaluator.bound, "torques"):
             self.results["torques"] = evaluator.bound.torques.copy()
+        if hasattr(evaluator.bound, "member_energies"):
+            self.results["member_energies"] = evaluator.bound.member_energies[0]
         if self._with_flux_tensors:
             tensors = evaluator.flux_tensors.copy()
             self.results["flux_tensors"] = tensors

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
+from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from matterscape.structures import validation
@@ -259,7 +260,8 @@ def _detached_copy(atoms: Atoms) -> Atoms:
     copy = atoms.copy()
     results = getattr(atoms.calc, "results", None)
     if results:
-        copy.calc = SinglePointCalculator(copy, **{k: v for k, v in results.items() if v is not None})
+        known = {k: v for k, v in results.items() if v is not None and k in all_properties}  # ASE keeps no others
+        copy.calc = SinglePointCalculator(copy, **known)
     return copy
 
 

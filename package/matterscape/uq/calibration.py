@@ -215,12 +215,13 @@ def ensemble_variance_scale(errors, variances, n_members: int | None = None) -> 
     Without ``n_members`` it is <e^2 / sigma^2>, which maximises the likelihood of the errors. This is right for heads
     that were trained together, because their loss has already seen the spread of these very members.
 
-    For M independent members (a committee; weights sampled around an optimum) the spread sigma^2 is itself an estimate
-    from M draws, and the mean of the members errs like a draw. If members follow N(mu, s^2) and the truth
-    N(mu, alpha^2 s^2), then e = mean - truth has variance (alpha^2 + 1/M) s^2, and <1 / sigma^2> is
-    (M-1)/(M-3) / s^2 (the mean of an inverse chi-squared), so that  alpha^2 = (M-3)/(M-1) <e^2 / sigma^2> - 1/M  makes
-    the stretched members draws like the truth (Imbalzano et al., J. Chem. Phys. 154, 074102 (2021)). The mean square
-    error of the finite ensemble's mean is (alpha^2 + 1/M) <sigma^2>.
+    For M independent members (a committee) the spread sigma^2 is itself an estimate from M draws, and the mean of the
+    members errs like a draw. If members follow N(mu, s^2) and the truth N(mu, alpha^2 s^2), then e = mean - truth has
+    variance (alpha^2 + 1/M) s^2, and <1 / sigma^2> is (M-1)/(M-3) / s^2 (the mean of an inverse chi-squared), so that
+    alpha^2 = (M-3)/(M-1) <e^2 / sigma^2> - 1/M  makes the stretched members draws like the truth (Imbalzano et al.,
+    J. Chem. Phys. 154, 074102 (2021)). The mean square error of the finite ensemble's mean is then
+    (alpha^2 + 1/M) <sigma^2>. Members drawn from a known posterior around an exact mean (:meth:`Rigidity.sample`) are
+    neither case; calibrate the variance that they were drawn with.
 
     Parameters
     ----------

@@ -5,6 +5,8 @@ uncertainty, and because each of them is a model of its own, each can be carried
 (Kellner, Ceriotti, Mach. Learn.: Sci. Technol. 5, 035006 (2024)).
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -60,7 +62,7 @@ class ShallowEnsemble(torch.nn.Module):
         Maps its inputs to features (n_samples, n_features).
     n_features : int
     n_members : int
-        At least 2.
+        One member has no variance, but its last layer still has a rigidity.
     bias : bool
         Give every member a constant of its own.
     seed : int
@@ -74,13 +76,13 @@ class ShallowEnsemble(torch.nn.Module):
     Raises
     ------
     ValueError
-        If there are fewer than two members, or no features.
+        If there are no members or no features.
     """
 
     def __init__(self, body: torch.nn.Module, n_features: int, n_members: int, bias: bool = True, *, seed: int = 0):
         super().__init__()
         check_whole("n_features", n_features, 1)
-        check_whole("n_members", n_members, 2, "number of members, whose spread is the uncertainty")
+        check_whole("n_members", n_members, 1)
         like = next(body.parameters(), torch.empty(0, dtype=torch.float64))
         self.body = body
         head = seeded_linear(n_features, n_members, seeded_generator(seed, 1), bias=bias, dtype=like.dtype)
@@ -166,6 +168,34 @@ class ShallowEnsemble(torch.nn.Module):
         return LastLayerEnsemble.from_linear(self.head)
 
 
+class DeepEnsemble(torch.nn.Module):
+    """Networks that share nothing, as one module: what a shallow ensemble competes with.
+
+    Parameters
+    ----------
+    networks : iterable of torch.nn.Module
+        Each maps the inputs to one number per sample (n_samples, 1), and starts from weights of its own.
+    """
+
+    def __init__(self, networks: Iterable[torch.nn.Module]):
+        super().__init__()
+        self.networks = torch.nn.ModuleList(networks)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Predictions of all networks.
+
+        Parameters
+        ----------
+        *inputs : tensors
+            What each network takes.
+
+        Returns
+        -------
+        tensor (n_samples, n_members)
+        """
+        return torch.cat([network(*inputs) for network in self.networks], dim=1)
+
+
 def mean_and_variance(members: Tensor) -> tuple[Tensor, Tensor]:
     """Mean of the members' predictions and their unbiased variance, sum_k (y_k - mean)^2 / (n_members - 1).
 
@@ -176,6 +206,13 @@ def mean_and_variance(members: Tensor) -> tuple[Tensor, Tensor]:
     Returns
     -------
     tuple of tensors (n_samples,)
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two members.
     """
+    if members.shape[-1] < 2:
+        raise ValueError(f"members must be at least 2, because their spread is the variance, got {members.shape[-1]}")
     variance, mean = torch.var_mean(members, dim=-1, correction=1)
     return mean, variance

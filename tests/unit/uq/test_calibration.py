@@ -9,7 +9,7 @@ from scipy.integrate import quad
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
-from matterscape.uq import Rigidity, gram, variance_scale
+from matterscape.uq import Rigidity, RigiditySpectrum, gram, variance_scale
 from matterscape.uq.calibration import (
     calibrate,
     continuous_ranked_probability_score,
@@ -115,6 +115,16 @@ def test_default_grid_is_that_of_the_authors():
     fitted = calibrate(Spy(), np.ones(5))
     np.testing.assert_allclose(np.log10(np.sqrt(asked[0])), np.arange(-5, 5, 0.25), atol=1e-12)
     assert fitted.regularisation == pytest.approx(10.0)  # where all variances are one, as the errors are
+
+
+def test_rows_of_a_spectrum_give_the_same_path(linear_problem):
+    train, test, errors, _ = linear_problem
+    grid = 10.0 ** np.arange(-4.0, 4.5, 0.5)
+    fast = calibrate(RigiditySpectrum(gram(train)).rows(test), errors, regularisations=grid)
+    dense = calibrate(Rows(train, test), errors, regularisations=grid)
+    np.testing.assert_allclose(fast.values, dense.values, rtol=1e-9)
+    np.testing.assert_allclose(fast.variance_scales, dense.variance_scales, rtol=1e-7)
+    assert fast.regularisation == dense.regularisation
 
 
 @pytest.mark.filterwarnings("ignore:the best regularisation")
