@@ -19,6 +19,7 @@ __all__ = [
     "Checks",
     "Curve",
     "EnvironmentMap",
+    "ErrorPlot",
     "Explorer",
     "Invariance",
     "Knob",
@@ -27,6 +28,7 @@ __all__ = [
     "LiveMap",
     "LiveSimulation",
     "Readout",
+    "ReliabilityPlot",
     "Run",
     "Series",
     "StructurePane",
@@ -39,9 +41,11 @@ __all__ = [
 # What brings kernels and models along, which the other widgets do without.
 _LATER = {
     "EnvironmentMap": "environment_map",
+    "ErrorPlot": "calibration_plots",
     "Explorer": "explorer",
     "Knob": "simulated_systems",
     "LiveSimulation": "live_simulation",
+    "ReliabilityPlot": "calibration_plots",
     "System": "simulated_systems",
     "ready_systems": "simulated_systems",
 }

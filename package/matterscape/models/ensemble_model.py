@@ -128,7 +128,8 @@ class EnsembleModel(ArrayFile):
     clip : float or None
         Largest norm of a gradient.
     n_components : int, optional
-        Reduce the scaled features to this many principal components: for rows with more columns than there are samples.
+        Reduce the scaled features to this many principal components (fewer if there are fewer rows or columns): for
+        rows with more columns than there are samples.
     scaling : "column" or "global"
         Divide each feature by its own standard deviation, or all by one number.
     folds : int or None
@@ -148,7 +149,7 @@ class EnsembleModel(ArrayFile):
     held_out_uncertainties : array (n_samples,) or None
         Calibrated standard deviation of each of them; None for a single member.
     history : TrainingHistory
-        Of the network trained last.
+        Of the training on all samples but those for validation.
     """
 
     def __init__(
@@ -267,11 +268,6 @@ class EnsembleModel(ArrayFile):
         """
         samples = FeatureRows.checked(features, structure_index, n_atoms, composition, self.baseline)
         y = target_vector(targets, len(samples))
-        if self.n_components is not None and self.n_components > min(samples.rows.shape):
-            raise ValueError(
-                f"n_components is {self.n_components}; accepted is at most {min(samples.rows.shape)}, the smaller of "
-                "the numbers of rows and columns"
-            )
         validation = _validation_indices(validation, len(samples))
         folds = 0 if validation is not None or self.folds is None else self.folds
         if len(samples) < folds:
@@ -294,6 +290,8 @@ class EnsembleModel(ArrayFile):
             self._gram = gram(self._network.features(trained), 1.0 / trained.sizes**2)
         if validation is not None:
             self._calibrate_on(self._network.members(samples.take(validation)), y[validation])
+        if not self.history.complete:
+            return self
 
         fold_of = np.random.default_rng(self.seed).permutation(len(samples)) % max(folds, 1)
         members = np.empty((len(samples), self.n_members))
@@ -367,7 +365,8 @@ class EnsembleModel(ArrayFile):
         if self.n_components is not None:
             from sklearn.decomposition import PCA
 
-            pca = PCA(self.n_components, random_state=self.seed).fit((rows - centre) / scale)
+            n_components = min(self.n_components, *rows.shape)
+            pca = PCA(n_components, random_state=self.seed).fit((rows - centre) / scale)
             # One factor for all of them: what varies little should not look as important as what varies much.
             projection = pca.components_.T / np.sqrt(np.mean(pca.explained_variance_))
         return centre, scale, projection

@@ -70,16 +70,22 @@ class RigiditySpectrum:
     def rigidity(self, regularisation: float, variance_scale: float = 1.0) -> Rigidity:
         """The rigidity at one regularisation.
 
+        Its factor comes from the eigenbasis, so that a regularisation below the rounding of the Gram matrix serves too.
+
         Parameters
         ----------
         regularisation : float
         variance_scale : float
+            alpha^2; positive.
 
         Returns
         -------
         Rigidity
         """
-        return Rigidity(self.gram, regularisation, variance_scale=variance_scale)
+        check_number("variance_scale", variance_scale, positive=True)
+        roots = self.inverse_eigenvalues(float(regularisation)) ** -0.5
+        upper = np.linalg.qr(roots[:, None] * self.vectors.T, mode="r")
+        return Rigidity.from_factor(self.gram, regularisation, variance_scale, upper)
 
     def inverse_eigenvalues(self, regularisation) -> np.ndarray:
         """Eigenvalues 1 / (lambda_k + regularisation) of C^-1.

@@ -29,8 +29,8 @@ def trained():
     x, y = noisy_sine(600, seed=0)
     common = dict(hidden=(32, 32), batch_size=40, learning_rate=5e-3, folds=None)
     return {
-        "likelihood": EnsembleModel(n_members=16, epochs=80, **common).fit(x, y),
-        "ranked probability": EnsembleModel(n_members=16, epochs=80, loss="ranked probability", **common).fit(x, y),
+        "likelihood": EnsembleModel(n_members=16, epochs=50, **common).fit(x, y),
+        "ranked probability": EnsembleModel(n_members=16, epochs=50, loss="ranked probability", **common).fit(x, y),
         "deep": EnsembleModel(n_members=4, epochs=25, loss="squared", shared=False, **common).fit(x, y),
     }
 
@@ -50,10 +50,10 @@ def loudness_ratio(model, x):
 def test_proper_scores_teach_the_spread_of_the_members_the_noise(trained, loss):
     model = trained[loss]
     x, y = noisy_sine(4000, seed=1)
-    # The ratio of 4000 Gaussian errors scatters by (2 / 4000)^1/2 = 2 %; 600 samples leave the network too sure by some
-    # ten per cent of a standard deviation, and the score that is linear in the error by twice that.
-    assert 0.75 < mean_squared_ratio(model, x, y) < 1.6
-    assert 5 < loudness_ratio(model, x) < 11
+    # The ratio of 4000 Gaussian errors scatters by (2 / 4000)^1/2 = 2 %; that 600 samples determine the noise of either
+    # half adds (2 / 300)^1/2 = 8 %, and an overfitted mean as much again.
+    assert 0.75 < mean_squared_ratio(model, x, y) < 1.4
+    assert 3.5 < loudness_ratio(model, x) < 9  # a smooth network rounds the step off
     assert np.sqrt(np.mean((model.predict(x) - np.sin(x[:, 0])) ** 2)) < 0.1
 
 
@@ -61,10 +61,10 @@ def test_deep_ensemble_of_squared_errors_does_not_see_the_noise(trained):
     model = trained["deep"]
     x, y = noisy_sine(4000, seed=1)
     assert np.sqrt(np.mean((model.predict(x) - np.sin(x[:, 0])) ** 2)) < 0.1  # as good a mean
-    assert mean_squared_ratio(model, x, y) > 4
+    assert mean_squared_ratio(model, x, y) > 10
     model.calibrate(x, y)
     assert mean_squared_ratio(model, x, y) == pytest.approx(1.0)
-    assert loudness_ratio(model, x) < 4  # one factor does not tell loud from quiet
+    assert loudness_ratio(model, x) < 3  # one factor does not tell loud from quiet
     model.variance_scale = 1.0
 
 
@@ -141,14 +141,11 @@ def test_baseline_is_added_to_every_member():
 
 def test_energies_of_thousands_of_electronvolts_are_learnt_to_their_small_differences():
     rows, index, _, composition, energies = atoms(120)
-    model = EnsembleModel(
-        hidden=(32,), n_members=1, loss="squared", batch_size=6, epochs=60, learning_rate=1e-2, folds=None
-    )
+    settings = dict(hidden=(32, 32), n_members=1, loss="squared", batch_size=8, epochs=60, learning_rate=2e-2)
+    model = EnsembleModel(folds=None, **settings)
     model.fit(rows, energies, structure_index=index, composition=composition)
     errors = (model.predict(rows, structure_index=index, composition=composition) - energies) / np.bincount(index)
-    assert (
-        np.sqrt(np.mean(errors**2)) < 0.1
-    )  # of a spread of 0.3 eV per atom about the baseline, and of energies of some -650 eV
+    assert np.sqrt(np.mean(errors**2)) < 0.15  # half the spread about the baseline, of energies of -650 eV per atom
 
 
 # ---- the last layer ---------------------------------------------------------------------------------------------
@@ -243,6 +240,8 @@ def test_wide_rows_are_reduced_and_constant_columns_do_no_harm():
     plane = EnsembleModel(**SMALL | dict(n_components=3)).fit(np.delete(wide, 7, axis=1), y)
     np.testing.assert_allclose(model.predict(wide), plane.predict(np.delete(wide, 7, axis=1)), atol=1e-8)
     assert np.isfinite(EnsembleModel(**SMALL).fit(wide, y).predict_members(wide)).all()
+    few = EnsembleModel(**SMALL | dict(n_components=50, folds=2)).fit(wide, y)  # more than the 30 rows of a fold
+    assert np.isfinite(few.held_out_uncertainties).all()
     one_scale = EnsembleModel(**SMALL | dict(scaling="global")).fit(wide, y)
     np.testing.assert_allclose(
         EnsembleModel(**SMALL | dict(scaling="global")).fit(1000 * wide, y).predict(1000 * wide),
@@ -266,12 +265,13 @@ def test_progress_runs_to_one_and_a_cancel_leaves_a_usable_model():
     assert fractions[-1] == pytest.approx(1.0)
     assert len(fractions) == 4 * 3
     assert told[-1][1] == "fold 3 of 3, epoch 3 of 3"
-    told.clear()
-    model = EnsembleModel(**SMALL | dict(folds=3))
-    model.fit(x, y, progress=lambda *a: told.append(a), cancelled=lambda: len(told) >= 5)
-    assert len(told) == 5
-    assert model.held_out_predictions is None
-    assert model.predict_uncertainty(x).shape == (40,)
+    for n_epochs in (2, 5):  # in the training itself, and in the second epoch of the first fold
+        told.clear()
+        model = EnsembleModel(**SMALL | dict(folds=3))
+        model.fit(x, y, progress=lambda *a: told.append(a), cancelled=lambda n=n_epochs: len(told) >= n)
+        assert len(told) == n_epochs
+        assert model.held_out_predictions is None
+        assert model.predict_uncertainty(x).shape == (40,)
 
 
 def test_learning_curves_take_the_model():
@@ -346,8 +346,6 @@ def test_bad_data_meet_a_sentence():
         model.fit(x, y, validation=[20])
     with pytest.raises(ValueError, match="validation must hold indices"):
         model.fit(x, y, validation=[])
-    with pytest.raises(ValueError, match="n_components is 2; accepted is at most 1"):
-        EnsembleModel(n_components=2).fit(x, y)
     with pytest.raises(ValueError, match="folds must not exceed the number of samples 20, got 21"):
         EnsembleModel(folds=21).fit(x, y)
     model.fit(x, y)

@@ -1,6 +1,8 @@
 """Perceptrons and their training: seeds, best epochs, interrupts, sentences."""
 
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -155,6 +157,34 @@ def test_torch_gets_its_threads_back():
     LineFit().train(epochs=1, validation=lambda: seen.append(torch.get_num_threads()) or 0.0)
     assert seen == [1]
     assert torch.get_num_threads() == threads
+
+
+def test_overlapping_trainings_give_torch_its_threads_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    first, second = threading.Event(), threading.Event()
+
+    def overlapping():
+        second.set()
+        first.wait(10)
+        return False
+
+    other = threading.Thread(target=lambda: LineFit().train(epochs=1, cancelled=overlapping))
+
+    def start_the_other():
+        other.start()
+        second.wait(10)
+        return 0.0
+
+    try:
+        LineFit().train(epochs=1, validation=start_the_other)  # which starts within this one and ends after it
+        first.set()
+        other.join()
+        assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as fresh:
+            assert fresh.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_divergence_meets_a_sentence():
