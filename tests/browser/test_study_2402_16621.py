@@ -87,7 +87,7 @@ def test_heads_and_alpha_change_the_scores(notebook):
 
 
 def test_other_models_and_sizes(notebook):
-    study(notebook, TOY).locator("select").select_option("shallow ensemble, ranked probability")
+    study(notebook, TOY).locator("select").select_option("shallow, ranked probability")
     wait_python(notebook, "float(toy_study.readouts['held-out rms error'].text) < 0.15")
     study(notebook, SIZE).locator("select").select_option("ranked probability")
     step_slider(slider(notebook, SIZE, "atoms"), 3)
