@@ -66,6 +66,9 @@ def test_rounding_below_zero_is_clipped_and_not_turned_round():
     tiny = 1e-13
     assert spectrum.rows(outside).inverse_rigidity(tiny)[0] == pytest.approx(1 / tiny, rel=0.2)
     assert (spectrum.rows(outside).inverse_rigidity(np.logspace(-18, 0, 40)) > 0).all()
+    single = RigiditySpectrum(np.diag([1.0, -1e-8]))  # as sums in single precision leave it
+    assert single.eigenvalues.tolist() == [0.0, 1.0]
+    assert single.rows([[0.0, 1.0]]).inverse_rigidity(1e-12)[0] == pytest.approx(1e12)  # 1e8 if turned round
 
 
 @pytest.mark.parametrize("regularisation", [1e-14, 1e-9, 1.0])
