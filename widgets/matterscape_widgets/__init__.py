@@ -7,6 +7,7 @@ import importlib
 
 from .check import Check, CheckResult, Checks, Invariance, Limit
 from .curve import Curve, Series
+from .instructive_check import InstructiveCheck
 from .live_atoms import LiveAtoms
 from .live_map import LiveMap
 from .run import Run
@@ -14,6 +15,7 @@ from .structure_pane import StructurePane, link
 from .study import Readout, Study
 
 __all__ = [
+    "ActiveLearning",
     "Check",
     "CheckResult",
     "Checks",
@@ -21,6 +23,7 @@ __all__ = [
     "EnvironmentMap",
     "ErrorPlot",
     "Explorer",
+    "InstructiveCheck",
     "Invariance",
     "Knob",
     "Limit",
@@ -40,6 +43,7 @@ __all__ = [
 
 # What brings kernels and models along, which the other widgets do without.
 _LATER = {
+    "ActiveLearning": "active_learning",
     "EnvironmentMap": "environment_map",
     "ErrorPlot": "calibration_plots",
     "Explorer": "explorer",
