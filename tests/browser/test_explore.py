@@ -100,7 +100,7 @@ def test_a_click_on_the_map_moves_structure_table_and_plot(page, app):
     assert point != before
     page.wait_for_function("point => document.querySelector('.matterscape-card').dataset.point == point", arg=point)
     assert app.locator(".matterscape-card-title").inner_text().startswith(f"Structure {point} ")
-    assert python(page, "(app.pane.structure, app.curve.active)") == (point, ("held out", point))
+    assert python(page, "(app.pane.structure, app.curve.active)") == (point, ("ridge, held out", point))
 
 
 def test_a_neighbour_button_jumps(page, app):

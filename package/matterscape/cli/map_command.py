@@ -45,6 +45,10 @@ def map_file(
         str | None,
         typer.Option("--target", "--property", metavar="NAME", help="Property that is fitted and colours the map."),
     ] = None,
+    ensemble: Annotated[
+        bool,
+        typer.Option("--ensemble", help="Train networks on the target, too: error bars of a second kind, in seconds."),
+    ] = False,
     cutoff: Annotated[float | None, typer.Option(help="Radius of the environments, in Å.")] = None,
     max_radial: Annotated[int | None, typer.Option(help="Number of radial functions.")] = None,
     max_angular: Annotated[int | None, typer.Option(help="Largest angular momentum.")] = None,
@@ -81,7 +85,7 @@ def map_file(
             bar.set_description(what, refresh=False)
             bar.update(round(100 * fraction) - bar.n)
 
-        result = maps.build_map(frames, seed=seed, on_progress=show, **given)
+        result = maps.build_map(frames, ensemble=ensemble, seed=seed, on_progress=show, **given)
     result.write(output)
     typer.echo(f"{output}: {len(frames)} structures of {file}")
     for remark in result.remarks:

@@ -22,7 +22,7 @@ from matterscape.structures.properties import Property
 from matterscape_widgets import Explorer
 from matterscape_widgets.explorer import sources, text
 from matterscape_widgets.explorer.exports import KINDS, export
-from matterscape_widgets.explorer.plots import PLOTS, SAMPLES, SELECTED, make_plot
+from matterscape_widgets.explorer.plots import PLOTS, RIDGE, SELECTED, make_plot
 
 pytestmark = [pytest.mark.unit, pytest.mark.filterwarnings("ignore:chemiscope.show only displays")]
 
@@ -108,7 +108,7 @@ def test_what_is_on_display(app):
     assert app.controls.target.value == "energy per atom"
     assert "30 structures, 150 atoms" in app.controls.note.value
     assert "cross-validated error" in app.message
-    assert set(app.curve.series) == {"ideal", SAMPLES}
+    assert set(app.curve.series) == {"ideal", RIDGE}
 
 
 def test_wrong_construction():
@@ -217,8 +217,8 @@ def test_no_target_no_model(app):
 
 def test_map_plot_pane_card_are_one(app):
     app.map.active = 11
-    assert app.pane.structure == 11 and app.card.point == 11 and app.curve.active == (SAMPLES, 11)
-    app.curve.active = (SAMPLES, 4)
+    assert app.pane.structure == 11 and app.card.point == 11 and app.curve.active == (RIDGE, 11)
+    app.curve.active = (RIDGE, 4)
     assert app.map.active == 4 and app.pane.structure == 4
     app.pane.show(9)
     assert app.map.active == 9 and app.card.title.startswith("Structure 9")
