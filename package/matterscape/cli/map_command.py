@@ -76,6 +76,7 @@ def map_file(
         "projection": projection and projection.value,
         "mixing": mixing,
         "target": target,
+        "ensemble": ensemble or None,
         "max_environments": max_environments,
     }
     given = {key: value for key, value in chosen.items() if value is not None}  # build_map knows sensible values
@@ -85,7 +86,7 @@ def map_file(
             bar.set_description(what, refresh=False)
             bar.update(round(100 * fraction) - bar.n)
 
-        result = maps.build_map(frames, ensemble=ensemble, seed=seed, on_progress=show, **given)
+        result = maps.build_map(frames, seed=seed, on_progress=show, **given)
     result.write(output)
     typer.echo(f"{output}: {len(frames)} structures of {file}")
     for remark in result.remarks:
