@@ -11,6 +11,7 @@ def main() -> None:
     _descriptors()
     _potentials()
     _dynamics()
+    _ensembles()
     print(f"matterscape: kernels are compiled ({time.perf_counter() - start:.0f} s)")
 
 
@@ -104,6 +105,20 @@ def _dynamics() -> None:
     analysis.radial_distribution(atoms, 5.0)
     analysis.bond_angles(atoms, 3.0)
     analysis.steinhardt(atoms, cutoff=3.0)
+
+
+def _ensembles() -> None:
+    from ase.build import bulk
+
+    from matterscape.models import EnsemblePotential
+    from matterscape.potentials import Evaluator
+    from matterscape.structures import Structures
+
+    potential = EnsemblePotential(["Si"])
+    structures = Structures.from_ase(bulk("Si", cubic=True))
+    evaluator = Evaluator(potential, structures)
+    for pieces in (False, True):
+        evaluator(structures.positions.numpy().copy(), structures.cells.numpy().copy(), pieces=pieces)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ one thread, whose neighbours would only wait for each other.
 """
 
 import math
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -244,12 +245,20 @@ def train(
     return TrainingHistory(np.array(losses), np.array(values) if validation else None, kept, complete)
 
 
+_before: list[int] = []  # torch's threads before the trainings under way, the same for all of them
+_lock = threading.Lock()
+
+
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """Torch with this many threads until the block ends."""
-    before = torch.get_num_threads()
+    """Torch with this many threads until the block ends, also where trainings in several threads overlap."""
+    with _lock:
+        before = _before[0] if _before else torch.get_num_threads()
+        _before.append(before)
     torch.set_num_threads(threads)
     try:
         yield
     finally:
+        with _lock:
+            _before.pop()
         torch.set_num_threads(before)

@@ -136,11 +136,12 @@ class ShallowEnsemble(torch.nn.Module):
             Of the sum over the samples of the members' mean.
         """
         inputs = inputs.detach().requires_grad_()
-        members = self(inputs)
-        # 1 / n_members is fed in where the members come out: no mean, no sum, and no copy of the members.
-        share = torch.full((), 1.0 / self.n_members, dtype=members.dtype, device=members.device)
-        (gradient,) = torch.autograd.grad(members, inputs, share.expand_as(members))
-        return members.detach(), gradient
+        features = self.body(inputs)
+        members = self.head(features.detach()).detach()
+        # Only the weights of the mean go back through the body, so that the members cost one product forward.
+        mean_weight = self.head.weight.detach().mean(dim=0)
+        (gradient,) = torch.autograd.grad(features, inputs, mean_weight.expand_as(features))
+        return members, gradient
 
     def mean_and_variance(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean of the members and their unbiased variance.

@@ -6,6 +6,7 @@ where they come from: heads that were trained together (Kellner, Ceriotti, Mach.
 (2024)) or samples of the posterior of a linear layer (Bigi et al., Mach. Learn.: Sci. Technol. 5, 045018 (2024)).
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -311,11 +312,15 @@ def _features_of_call(
     """Input rows of the last of the candidate layers that the module calls."""
     import torch
 
-    calls: list[tuple[str, torch.Tensor, torch.Tensor]] = []
+    counts: Counter[str] = Counter()
+    last: list = []  # of the calls so far; the other layers' activations are not kept
+
+    def keep(name: str, arguments: tuple, output: torch.Tensor) -> None:
+        counts[name] += 1
+        last[:] = name, arguments[0], output
+
     handles = [
-        part.register_forward_hook(
-            lambda _part, arguments, output, name=name: calls.append((name, arguments[0], output))
-        )
+        part.register_forward_hook(lambda _, arguments, output, name=name: keep(name, arguments, output))
         for name, part in candidates.items()
     ]
     try:
@@ -323,12 +328,11 @@ def _features_of_call(
     finally:
         for handle in handles:
             handle.remove()
-    if not calls:
-        raise ValueError(f"layer '{'; '.join(candidates)}' is not called when the module runs")
-    name, features, output = calls[-1]
-    n_calls = sum(called == name for called, _, _ in calls)
-    if n_calls > 1:
-        raise ValueError(f"layer '{name}' is called {n_calls} times in one run, so its features are not unique")
+    if not last:
+        raise ValueError(f"layer '{', '.join(candidates)}' is not called when the module runs")
+    name, features, output = last
+    if counts[name] > 1:
+        raise ValueError(f"layer '{name}' is called {counts[name]} times in one run, so its features are not unique")
     if must_be_output and not _same_numbers(result, output):
         raise ValueError(
             f"the output of the module is not that of its last linear layer '{name}'; name the layer if what follows "

@@ -17,7 +17,7 @@ from scipy.linalg import LinAlgError, cholesky
 from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dtpqrt, dtrtri
 
-from matterscape.checks import check_number
+from matterscape.checks import check_number, is_number
 from matterscape.uq.arrays import as_array, feature_matrix, row_blocks, target_vector
 from matterscape.uq.last_layer import LastLayerEnsemble
 
@@ -101,8 +101,11 @@ def gram_matrix(gram) -> np.ndarray:
         If it is not square, symmetric and finite.
     """
     matrix = feature_matrix(gram, "gram").astype(np.float64)
-    if matrix.shape[0] != matrix.shape[1] or np.abs(matrix - matrix.T).max() > 1e-10 * np.abs(matrix).max():
+    if matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"gram must be a symmetric square matrix, got shape {matrix.shape}")
+    asymmetry = np.abs(matrix - matrix.T).max()
+    if asymmetry > 1e-10 * np.abs(matrix).max():
+        raise ValueError(f"gram must be a symmetric square matrix, got mirror entries that differ by {asymmetry:.1e}")
     return matrix
 
 
@@ -134,7 +137,7 @@ class Rigidity:
     gram : array (n_features, n_features)
         F^T F of the training rows, from :func:`gram`.
     regularisation : float
-        Penalty lambda of the model, in the units of the Gram matrix.
+        Penalty lambda (varsigma^2) of the model, in the units of the Gram matrix.
     variance_scale : float
         The factor alpha^2 that turns f^T C^-1 f into a variance; see :meth:`calibrated`.
 
@@ -145,19 +148,48 @@ class Rigidity:
     """
 
     def __init__(self, gram, regularisation: float, *, variance_scale: float = 1.0):
-        self.gram = gram_matrix(gram)
-        if not (np.isfinite(regularisation) and regularisation >= 0):
-            raise ValueError(f"regularisation must be a number >= 0, got {regularisation}")
+        matrix = gram_matrix(gram)
+        if not (is_number(regularisation) and regularisation >= 0):
+            raise ValueError(f"regularisation must be a number >= 0, got {regularisation!r}")
         check_number("variance_scale", variance_scale, positive=True)
-        self.regularisation = float(regularisation)
-        self.variance_scale = float(variance_scale)
+        rounding = np.trace(matrix) * np.finfo(float).eps
         try:
-            self._factor = cholesky(self.gram + regularisation * np.eye(len(self.gram)), lower=True)
+            factor = cholesky(matrix + regularisation * np.eye(len(matrix)), lower=True)
         except LinAlgError:
+            factor = None
+        # rounding alone can make a singular matrix look positive definite
+        if factor is None or (regularisation == 0 and np.diag(factor).min() ** 2 <= rounding):
             raise ValueError(
                 f"regularisation {regularisation:g} leaves the Gram matrix singular; it must exceed about "
-                f"{np.trace(self.gram) * np.finfo(float).eps:.1e}"
-            ) from None
+                f"{rounding:.1e}"
+            )
+        self._set(matrix, regularisation, variance_scale, factor)
+
+    @classmethod
+    def from_factor(cls, gram, regularisation: float, variance_scale: float, upper: np.ndarray) -> "Rigidity":
+        """Rigidity whose factor is known already, from orthogonal transformations that form no squares.
+
+        Parameters
+        ----------
+        gram : array (n_features, n_features)
+        regularisation : float
+        variance_scale : float
+        upper : array (n_features, n_features)
+            Its upper triangle R has R^T R = F^T F + regularisation 1; signs of its rows do not matter.
+
+        Returns
+        -------
+        Rigidity
+        """
+        result = cls.__new__(cls)
+        result._set(gram, regularisation, variance_scale, (np.sign(np.diag(upper))[:, None] * np.triu(upper)).T)
+        return result
+
+    def _set(self, gram: np.ndarray, regularisation: float, variance_scale: float, factor: np.ndarray) -> None:
+        self.gram = gram
+        self.regularisation = float(regularisation)
+        self.variance_scale = float(variance_scale)
+        self._factor = factor
 
     @cached_property
     def _inverse_factor(self) -> np.ndarray:
@@ -308,13 +340,9 @@ class Rigidity:
         rows = feature_matrix(rows, "rows", len(self.gram)).astype(np.float64, copy=False)
         if weights is not None:
             rows = rows * _roots(weights, len(rows))[:, None]
-        result = copy(self)
-        result.gram = self.gram + rows.T @ rows
-        # QR of the rows below L^T; its triangle is the new L^T up to the signs of its rows.
+        # QR of the rows below L^T, whose triangle is the new L^T
         upper, _, _, _ = dtpqrt(0, min(32, len(self.gram)), self._factor.T, rows)
-        result._factor = (np.sign(np.diag(upper))[:, None] * np.triu(upper)).T
-        result.__dict__.pop("_inverse_factor", None)
-        return result
+        return Rigidity.from_factor(self.gram + rows.T @ rows, self.regularisation, self.variance_scale, upper)
 
     def sample(self, coefficients, n_members: int, seed) -> LastLayerEnsemble:
         """Ensemble of weights with the covariance alpha^2 C^-1 around those of the model.

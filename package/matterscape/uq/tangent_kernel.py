@@ -135,6 +135,7 @@ def _jacobian_blocks(
     for batch in samples.detach().split(batch_size):
         gradients = derivatives(parameters, batch)
         block = torch.cat([gradients[name].reshape(len(batch), -1) for name in names], dim=1)
-        if not bool(torch.isfinite(block).all()):
+        block = block.to("cpu", torch.float64).numpy()
+        if not np.isfinite(block.sum()):
             raise ValueError("module must have finite derivatives by its parameters, got NaN or infinity")
-        yield block.to("cpu", torch.float64).numpy()
+        yield block

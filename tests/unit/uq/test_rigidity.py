@@ -26,6 +26,12 @@ def test_gram_is_streamed_and_accumulated_in_float64(rows):
     np.testing.assert_allclose(gram(long), 200 * expected, rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("error")
+def test_features_whose_sum_overflows_are_finite():
+    rows = np.full((3, 2), 3e38, dtype=np.float32)
+    np.testing.assert_allclose(gram(rows), 3 * np.float64(rows[0, 0]) ** 2)
+
+
 def test_gram_with_weights_counts_samples(rows):
     counts = np.arange(60) % 4
     np.testing.assert_allclose(gram(rows, counts), gram(np.repeat(rows, counts, axis=0)), rtol=1e-12)
@@ -218,6 +224,8 @@ def test_samples_have_the_covariance_and_the_mean_of_the_model(rows):
         (lambda x: Rigidity(gram(x), -1.0), "regularisation must be a number >= 0, got -1"),
         (lambda x: Rigidity(x, 1.0), "gram must be a symmetric square matrix"),
         (lambda x: Rigidity(gram(x[:3]), 0.0), "leaves the Gram matrix singular"),
+        (lambda x: Rigidity(np.diag([1.0, 1e-17]), 0.0), "leaves the Gram matrix singular"),  # Cholesky would pass
+        (lambda x: Rigidity(np.array([[1.0, 0.5], [0.4, 1.0]]), 0.0), "mirror entries that differ by 1.0e-01"),
         (lambda x: Rigidity(gram(x), 1.0).variance(x[:, :4]), "must have 9 columns, got 4"),
         (lambda x: Rigidity(gram(x), np.nan), "regularisation must be a number >= 0, got nan"),
         (lambda x: Rigidity(gram(x), 1.0, variance_scale=0.0), "variance_scale is 0.0"),
