@@ -230,8 +230,8 @@ def test_map_plot_pane_card_are_one(app):
     assert app.map.active == neighbour == app.card.point and app.card.jump is None
     app.map.selected = (3, 8, 12)
     assert "3 of 30 points are selected" in app.message
-    assert len(app.curve.series[SELECTED].x) == 3
-    app.curve.active = (SELECTED, 1)
+    assert len(app.curve.series[SELECTED[RIDGE]].x) == 3
+    app.curve.active = (SELECTED[RIDGE], 1)
     assert app.map.active == 8
 
 
@@ -298,9 +298,11 @@ def test_points_of_both_kinds_can_be_clicked(trained):
     trained.curve.active = (RIDGE, 5)
     assert trained.map.active == 5
     trained.map.selected = (3, 8, 12)
-    assert len(trained.curve.series[SELECTED].x) == 6  # of the ensemble, then of the ridge
-    trained.curve.active = (SELECTED, 4)
-    assert trained.map.active == 8
+    assert list(trained.curve.series)[-2:] == [SELECTED[ENSEMBLE], SELECTED[RIDGE]]
+    x = trained.curve.series[SELECTED[ENSEMBLE]].x
+    np.testing.assert_array_equal(x, trained.outcome.ensemble.uncertainty[[3, 8, 12]])
+    trained.curve.active = (SELECTED[ENSEMBLE], 1)
+    assert trained.map.active == 8 and trained.curve.active == (ENSEMBLE, 8)
 
 
 def test_the_card_tells_both_uncertainties(trained):
@@ -393,7 +395,7 @@ def test_an_ensemble_of_environments(app, monkeypatch):
     app.map.active = 23
     rows = {name: value for name, value, _ in app.card.rows}
     value = app.outcome.properties["ensemble uncertainty"].values[23]
-    assert rows["the same by the ensemble"].endswith(f"± {value:.2g}")
+    assert rows["local energy per atom by the ensemble"].endswith(f"± {value:.2g}")
     app.controls.per.value = "structure"
     app.run.wait(60)
     assert app.outcome.ensemble is None and DROPPED in app.message

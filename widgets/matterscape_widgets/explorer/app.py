@@ -426,9 +426,9 @@ class Explorer(Study):
     def _mark_in_plot(self) -> None:
         if self.controls.plot.value in ("parity", "uncertainty") and self.outcome.fit is not None:
             point = self.map.active
-            cloud = plots.RIDGE  # or that of the ensemble, where somebody has clicked it
-            if self.curve.active is not None and self.curve.active[0] == plots.ENSEMBLE:
-                cloud = plots.ENSEMBLE
+            clicked = None if self.curve.active is None else self.curve.active[0]
+            of_ensemble = clicked in (plots.ENSEMBLE, plots.SELECTED[plots.ENSEMBLE])
+            cloud = plots.ENSEMBLE if of_ensemble and self.outcome.ensemble is not None else plots.RIDGE
             mark = None if point is None else (cloud, self.outcome.sample_of_point(point))
             if self.curve.active != mark:
                 self.curve.active = mark
@@ -451,12 +451,11 @@ class Explorer(Study):
 
     def _pointed_in_plot(self, change: dict) -> None:
         mark = change["new"]
-        if mark is None or mark[0] not in (plots.RIDGE, plots.ENSEMBLE, plots.SELECTED):
+        if mark is None or mark[0] not in (*plots.SELECTED, *plots.SELECTED.values()):
             return
         sample = mark[1]
-        if mark[0] == plots.SELECTED:  # those of one model after those of the other
-            selected = self._selected_samples()
-            sample = int(selected[sample % len(selected)])
+        if mark[0] in plots.SELECTED.values():
+            sample = int(self._selected_samples()[sample])
         if self.map.active is None or self.outcome.sample_of_point(self.map.active) != sample:
             self.map.active = self.outcome.point_of_sample(sample)
 

@@ -14,7 +14,7 @@ from ..curve import Series
 PLOTS = ("parity", "uncertainty", "learning curve", "regularisation")
 RIDGE = "ridge, held out"
 ENSEMBLE = "ensemble, held out"
-SELECTED = "selected"
+SELECTED = {RIDGE: "selected, ridge", ENSEMBLE: "selected, ensemble"}  # of the samples of each model
 SMALLEST = 1e-3  # of the rms error: what is smaller is drawn here, so that one lucky hit does not stretch the plot
 
 
@@ -76,11 +76,10 @@ def _judged(outcome: Outcome) -> dict[str, Fit | EnsembleFit]:
 
 
 def _clouds(points: dict[str, tuple[np.ndarray, np.ndarray]], samples: np.ndarray) -> dict[str, Series]:
-    """Points of each model, and those of the selected samples, model after model, in one series on top."""
+    """Points of each model, and on top of them those of the selected samples."""
     series = {name: Series(x, y, style="points") for name, (x, y) in points.items()}
     if len(samples):
-        x, y = (np.concatenate([pair[k][samples] for pair in points.values()]) for k in range(2))
-        series[SELECTED] = Series(x, y, style="points")
+        series |= {SELECTED[name]: Series(x[samples], y[samples], style="points") for name, (x, y) in points.items()}
     return series
 
 

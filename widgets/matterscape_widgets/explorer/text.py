@@ -106,7 +106,7 @@ def _ensemble_rows(outcome: Outcome, point: int) -> list[list[str]]:
     name, unit = outcome.fit.target.name, outcome.fit.target.unit
     owner = "structure's " if "structure's ensemble prediction" in told else ""
     if "ensemble local prediction" in told:
-        what, value = "the same by the ensemble", told["ensemble local prediction"]
+        what, value = f"local {name} by the ensemble", told["ensemble local prediction"]
     else:
         what, value = f"{owner}{name} by the ensemble", told[f"{owner}ensemble prediction"]
     uncertainty = told[f"{owner}ensemble uncertainty"]
