@@ -249,6 +249,29 @@ def test_bad_input(rows, call, message):
         call(rows)
 
 
+def test_a_tensor_and_an_array_make_a_tensor(rows):
+    model = Rigidity(gram(rows), 0.1)
+    x = torch.tensor(rows[:3], requires_grad=True)
+    for method in (model.covariance, model.difference_variance):
+        expected = method(rows[:3], rows[3:6])
+        for result in (method(x, rows[3:6]), method(x, torch.tensor(rows[3:6]))):
+            np.testing.assert_allclose(result.detach(), expected, rtol=1e-10)
+            assert torch.autograd.grad(result.sum(), x)[0].abs().max() > 0
+        np.testing.assert_allclose(method(rows[:3], torch.tensor(rows[3:6])), expected, rtol=1e-10)
+    with pytest.raises(ValueError, match="first must be finite"):
+        model.covariance(torch.full((2, 9), torch.nan), torch.ones(2, 9))
+    with pytest.raises(ValueError, match="second must have 9 columns, got 8"):
+        model.difference_variance(rows, rows[:, :8])
+
+
+@pytest.mark.parametrize("bad", [None, 3.0])
+def test_blocks_must_be_blocks(bad):
+    with pytest.raises(TypeError, match="feature_blocks must be a matrix or an iterable of matrices, got"):
+        gram(bad)
+
+
 def test_features_must_be_real_numbers():
+    with pytest.raises(TypeError, match="feature_blocks must hold real numbers, got dtype object"):
+        gram([[[1.0, 2.0], [3.0]]])
     with pytest.raises(TypeError, match="must hold real numbers, got dtype <U1"):
         gram(np.array([["a", "b"]]))
