@@ -158,13 +158,15 @@ class Rigidity:
         if not (is_number(regularisation) and regularisation >= 0):
             raise ValueError(f"regularisation must be a number >= 0, got {regularisation!r}")
         check_number("variance_scale", variance_scale, positive=True)
-        rounding = np.trace(matrix) * np.finfo(float).eps
+        single = as_array(gram).dtype == np.float32  # the small eigenvalues were lost before they came here
+        rounding = np.trace(matrix) * np.finfo(np.float32 if single else float).eps
         try:
             factor = cholesky(matrix + regularisation * np.eye(len(matrix)), lower=True)
         except LinAlgError:
             factor = None
         # rounding alone can make a singular matrix look positive definite
-        if factor is None or (regularisation == 0 and np.diag(factor).min() ** 2 <= rounding):
+        lost = regularisation <= (rounding if single else 0.0)
+        if factor is None or (lost and np.diag(factor).min() ** 2 <= rounding):
             raise ValueError(
                 f"regularisation {regularisation:g} leaves the Gram matrix singular; it must exceed about "
                 f"{rounding:.1e}"

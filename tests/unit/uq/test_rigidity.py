@@ -264,6 +264,20 @@ def test_a_tensor_and_an_array_make_a_tensor(rows):
         model.difference_variance(rows, rows[:, :8])
 
 
+def test_digits_lost_in_a_gram_matrix_of_single_precision_are_told(rows):
+    """Singular values that span 10^4.5 are 10^9 in the Gram matrix: beyond single precision, not beyond double."""
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(9, 9)))[0]
+    features = (rows * np.logspace(0, -4.5, 9) @ turn).astype(np.float32)
+    expected = features @ np.linalg.inv(features.astype(float).T @ features.astype(float)) @ features.T
+    np.testing.assert_allclose(Rigidity(gram(features), 0.0).leverages(features), np.diag(expected), rtol=1e-5)
+    product = features.T @ features
+    single = np.maximum(product, product.T)
+    for regularisation in (0.0, 1e-12):
+        with pytest.raises(ValueError, match="leaves the Gram matrix singular; it must exceed about"):
+            Rigidity(single, regularisation)
+    assert np.isfinite(Rigidity(single, 0.1).leverages(features)).all()
+
+
 @pytest.mark.parametrize("bad", [None, 3.0])
 def test_blocks_must_be_blocks(bad):
     with pytest.raises(TypeError, match="feature_blocks must be a matrix or an iterable of matrices, got"):
