@@ -35,9 +35,10 @@ from matterscape.models._ensemble_training import (
 )
 from matterscape.models._species_networks import SpeciesBodies, in_dtype
 from matterscape.models.files import atomic_path
-from matterscape.models.network import TrainingHistory, train
+from matterscape.models.network import TrainingHistory, layer_widths, train
 from matterscape.potentials.base import Bound, Evaluation, Potential
 from matterscape.structures import NeighbourLists, Pairs, Structures
+from matterscape.uq.calibration import ensemble_variance_scale
 from matterscape.uq.derivatives import member_gradients
 from matterscape.uq.ensembles import ShallowEnsemble
 from matterscape.uq.last_layer import LastLayerEnsemble
@@ -108,10 +109,9 @@ class EnsemblePotential(Potential):
     ):
         check_number("cutoff_width", cutoff_width, "Å", positive=True)
         check_number("cutoff", cutoff, "Å", positive=True)
-        if len(hidden) == 0:
+        hidden = layer_widths("hidden", hidden)
+        if not hidden:
             raise ValueError("hidden is empty; accepted is the width of at least one hidden layer")
-        for width in hidden:
-            check_whole("hidden", width, 1, "width of every layer")
         check_whole("n_members", n_members, 2, "number of members, whose spread is the uncertainty")
         expansion = {
             "cutoff": cutoff,
@@ -136,7 +136,7 @@ class EnsemblePotential(Potential):
             "max_angular": int(max_angular),
             "smearing": None if smearing is None else float(smearing),
             "species_channels": None if species_channels is None else species_channels.tolist(),
-            "hidden": [int(width) for width in hidden],
+            "hidden": list(hidden),
             "n_members": int(n_members),
             "seed": int(seed),
         }
@@ -496,14 +496,15 @@ class EnsemblePotential(Potential):
         Raises
         ------
         ValueError
-            If an energy is not finite, or the members agree although they are wrong.
+            If an energy is not finite, the members agree, or every energy is predicted exactly.
         """
         labelled = Labelled.checked(structures, energies)
-        members = self.member_energies(labelled.structures).double().numpy()
+        # single precision would lose small deviations in large energies
+        members = self.member_energies(labelled.structures.to(dtype=torch.float64)).detach().numpy()
         variances = members.var(axis=1, ddof=1)
         if not (variances > 0).all():
             raise ValueError(f"the members agree on structure {int(np.argmin(variances))}, so no factor fits its error")
-        scale = float(np.mean((labelled.energies - members.mean(axis=1)) ** 2 / variances))
+        scale = ensemble_variance_scale(members.mean(axis=1) - labelled.energies, variances)
         self.network = self.stretched(np.sqrt(scale)).network
         return scale
 
