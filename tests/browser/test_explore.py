@@ -57,6 +57,16 @@ def test_no_errors_and_everything_drawn(page, opened, app, pictures):
     app.screenshot(path=pictures / "explore.png")
 
 
+def test_the_cell_that_compares_both_kinds(page, pictures):
+    from lab_browser import colours
+
+    plot = page.locator(".matterscape-view").nth(1)  # after the map of section 3
+    assert all(name in plot.inner_text() for name in ("rigidity of the ridge", "ensemble", "68 % of errors"))
+    plot.scroll_into_view_if_needed()
+    assert colours(plot) > 50
+    plot.screenshot(path=pictures / "explore-both-kinds.png")
+
+
 def test_nothing_overflows(app):
     wide = app.evaluate(
         """root => [...root.querySelectorAll('.matterscape-controls, .matterscape-views, .matterscape-card')]
