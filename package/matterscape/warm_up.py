@@ -29,6 +29,7 @@ def _descriptors() -> None:
         weights = torch.ones(soap.n_features, dtype=dtype, requires_grad=True)
         force = forces((soap(batch) @ weights).sum(), batch, training=True)
         torch.autograd.grad(force.square().sum(), weights)
+        soap.jacobian(structures.to(dtype=dtype))
 
         vectors = batch.positions.detach()[1:8].clone().requires_grad_()
         (gradient,) = torch.autograd.grad(spherical_harmonics(vectors, 2).sum(), vectors, create_graph=True)
