@@ -20,15 +20,17 @@ from matterscape.models.files import ArrayFile
 from matterscape.models.network import (
     ACTIVATIONS,
     TrainingHistory,
+    layer_widths,
     multilayer_perceptron,
     shuffled_batches,
     train,
 )
 from matterscape.models.rows import FeatureRows, rows_of
-from matterscape.uq import gram, variance_scale
+from matterscape.uq import ensemble_variance_scale, gram
 from matterscape.uq.arrays import as_array, target_vector
 from matterscape.uq.ensembles import DeepEnsemble, ShallowEnsemble, mean_and_variance
 from matterscape.uq.losses import gaussian_negative_log_likelihood, gaussian_ranked_probability
+from matterscape.uq.propagation import stretched
 
 LOSSES = ("likelihood", "ranked probability", "squared")
 SCALINGS = ("column", "global")
@@ -171,8 +173,7 @@ class EnsembleModel(ArrayFile):
         baseline: bool = True,
         seed: int = 0,
     ):
-        for width in (hidden := tuple(hidden)):
-            check_whole("hidden", width, 1, "number of units")
+        hidden = layer_widths("hidden", hidden)
         if not hidden:
             raise ValueError("hidden must name at least one layer, got none")
         check_whole("n_members", n_members, 1)
@@ -197,18 +198,18 @@ class EnsembleModel(ArrayFile):
         if folds is not None:
             check_whole("folds", folds, 2)
         self.hidden = hidden
-        self.n_members = n_members
+        self.n_members = int(n_members)
         self.shared = shared
         self.loss = loss
         self.activation = activation
-        self.epochs = epochs
-        self.batch_size = batch_size
+        self.epochs = int(epochs)
+        self.batch_size = int(batch_size)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.clip = clip
-        self.n_components = n_components
+        self.n_components = None if n_components is None else int(n_components)
         self.scaling = scaling
-        self.folds = folds
+        self.folds = None if folds is None else int(folds)
         self.baseline = baseline
         self.seed = seed
         self.variance_scale = 1.0
@@ -389,7 +390,7 @@ class EnsembleModel(ArrayFile):
     def _calibrate_on(self, members: np.ndarray, targets: np.ndarray) -> None:
         errors = members.mean(axis=1) - targets
         if self.n_members > 1 and errors.any():
-            self.variance_scale = variance_scale(1.0 / members.var(axis=1, ddof=1), errors)
+            self.variance_scale = ensemble_variance_scale(errors, members.var(axis=1, ddof=1))
 
     # ---- predictions -----------------------------------------------------------------------------------------------
 
@@ -439,8 +440,7 @@ class EnsembleModel(ArrayFile):
         """
         samples = self._fitted_rows(features, structure_index, n_atoms, composition)
         members = self._network.members(samples)
-        mean = members.mean(axis=1, keepdims=True)
-        return mean + np.sqrt(self.variance_scale) * (members - mean)
+        return members if self.n_members == 1 else stretched(members, float(np.sqrt(self.variance_scale)))
 
     def predict_uncertainty(self, features, *, structure_index=None, n_atoms=None, composition=None) -> np.ndarray:
         """Standard deviation of the stretched members, in the units of the target.

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from matterscape.checks import is_number, real_array
 from matterscape.models.files import ArrayFile
 from matterscape.models.normal_equations import NormalEquations, RegularisationPath, rotate_into_row_space
 from matterscape.models.posterior import LinearPosterior, sample_pairs
@@ -83,19 +84,21 @@ class RidgeModel(ArrayFile):
         force_weight: float = 0.01,
         seed: int = 0,
     ):
-        grid = DEFAULT_REGULARISATIONS if regularisations is None else np.sort(np.asarray(regularisations, float))
-        if regularisation is not None and not (np.isfinite(regularisation) and regularisation > 0):
-            raise ValueError(f"regularisation must be a positive number, got {regularisation}")
+        grid = DEFAULT_REGULARISATIONS
+        if regularisations is not None:
+            grid = real_array("regularisations", regularisations)
+        if regularisation is not None and not (is_number(regularisation) and regularisation > 0):
+            raise ValueError(f"regularisation must be a positive number, got {regularisation!r}")
         if grid.ndim != 1 or grid.size == 0 or not (np.isfinite(grid).all() and (grid > 0).all()):
             raise ValueError(f"regularisations must be a list of positive numbers, got {regularisations}")
         if folds != "loo" and not (isinstance(folds, int) and folds >= 2):
             raise ValueError(f"folds must be an integer of at least 2 or 'loo', got {folds!r}")
         if scaling not in ("global", "column"):
             raise ValueError(f"scaling must be 'global' or 'column', got {scaling!r}")
-        if not (np.isfinite(force_weight) and force_weight > 0):
-            raise ValueError(f"force_weight must be a positive number, got {force_weight}")
+        if not (is_number(force_weight) and force_weight > 0):
+            raise ValueError(f"force_weight must be a positive number, got {force_weight!r}")
         self.regularisation = regularisation
-        self.regularisations = grid
+        self.regularisations = np.sort(grid)
         self.folds = folds
         self.scaling = scaling
         self.baseline = baseline

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from matterscape.checks import check_number, check_whole
-from matterscape.uq.arrays import as_array, feature_matrix, row_blocks, target_vector
+from matterscape.checks import check_whole
+from matterscape.uq.arrays import as_array, feature_matrix, feature_pair, row_blocks, target_vector
+from matterscape.uq.propagation import stretched
 
 if TYPE_CHECKING:
     import torch
@@ -167,6 +168,7 @@ class LastLayerEnsemble:
         -------
         array or tensor (n_a, n_b), float64
         """
+        first, second = feature_pair(first, second, self.n_features)
         first = self._times(first, self._deviations, "first")
         return first @ self._times(second, self._deviations, "second").T / (self.n_members - 1)
 
@@ -181,6 +183,7 @@ class LastLayerEnsemble:
         -------
         array or tensor (n_samples,), float64
         """
+        first, second = feature_pair(first, second, self.n_features)
         first = self._times(first, self._deviations, "first")
         second = self._times(second, self._deviations, "second")
         if len(first) != len(second):
@@ -202,8 +205,7 @@ class LastLayerEnsemble:
         -------
         LastLayerEnsemble
         """
-        check_number("factor", factor, positive=True)
-        return LastLayerEnsemble(self._mean[:, None] + factor * self._deviations)
+        return LastLayerEnsemble(stretched(self.weights, factor))
 
     def subset(self, members) -> "LastLayerEnsemble":
         """Ensemble of some of the members.
@@ -216,12 +218,23 @@ class LastLayerEnsemble:
         Returns
         -------
         LastLayerEnsemble
+
+        Raises
+        ------
+        ValueError
+            If these are not members of the ensemble, or fewer than two.
         """
+        accepted = f"a number from 2 to {self.n_members}, a slice, or integers or truth values that name members"
         if isinstance(members, int | np.integer) and not isinstance(members, bool):
             if not 2 <= members <= self.n_members:
-                raise ValueError(f"members is {members}; accepted is a number from 2 to {self.n_members}")
+                raise ValueError(f"members is {members}; accepted is {accepted}")
             members = slice(int(members))
-        return LastLayerEnsemble(self.weights[:, members])
+        chosen = members if isinstance(members, slice) else as_array(members)
+        try:
+            weights = self.weights.T[chosen].T
+        except IndexError:
+            raise ValueError(f"members is {members!r}; accepted is {accepted}") from None
+        return LastLayerEnsemble(weights)
 
     def _times(self, features, matrix: np.ndarray, name: str = "features"):
         if hasattr(features, "detach"):
@@ -286,8 +299,7 @@ def _linear_layers(module: "torch.nn.Module", layer: "str | torch.nn.Linear | No
     """Layers to watch, by name."""
     import torch
 
-    if not isinstance(module, torch.nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    check_module("module", module)
     named = dict(module.named_modules())
     if layer is None:
         found = {name: part for name, part in named.items() if isinstance(part, torch.nn.Linear)}
@@ -301,7 +313,7 @@ def _linear_layers(module: "torch.nn.Module", layer: "str | torch.nn.Linear | No
     else:
         found = {name: part for name, part in named.items() if part is layer}
         if not found:
-            raise ValueError("layer is not part of the module")
+            raise ValueError(f"layer must be part of the module, or the name of one, got {type(layer).__name__}")
     _check_linear(next(iter(found.values())), "layer")
     return found
 
@@ -315,12 +327,12 @@ def _features_of_call(
     counts: Counter[str] = Counter()
     last: list = []  # of the calls so far; the other layers' activations are not kept
 
-    def keep(name: str, arguments: tuple, output: torch.Tensor) -> None:
+    def keep(name: str, arguments: tuple, keywords: dict, output: torch.Tensor) -> None:
         counts[name] += 1
-        last[:] = name, arguments[0], output
+        last[:] = name, arguments[0] if arguments else keywords["input"], output
 
     handles = [
-        part.register_forward_hook(lambda _, arguments, output, name=name: keep(name, arguments, output))
+        part.register_forward_hook(lambda _, *call, name=name: keep(name, *call), with_kwargs=True)
         for name, part in candidates.items()
     ]
     try:
@@ -374,6 +386,14 @@ def evaluation_mode(module: "torch.nn.Module") -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
+
+
+def check_module(name: str, module: Any) -> None:
+    """Raise ``TypeError`` unless an argument is a module of torch."""
+    import torch
+
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"{name} must be a torch.nn.Module, got {type(module).__name__}")
 
 
 def _check_linear(layer: Any, name: str) -> None:

@@ -18,7 +18,7 @@ from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dtpqrt, dtrtri
 
 from matterscape.checks import check_number, is_number
-from matterscape.uq.arrays import as_array, feature_matrix, row_blocks, target_vector
+from matterscape.uq.arrays import as_array, feature_matrix, feature_pair, row_blocks, target_vector
 from matterscape.uq.last_layer import LastLayerEnsemble
 
 if TYPE_CHECKING:
@@ -45,11 +45,17 @@ def gram(feature_blocks, weights=None, out=None) -> np.ndarray:
 
     Raises
     ------
+    TypeError
+        If ``feature_blocks`` is no matrix and cannot be iterated over, or entries are not real numbers.
     ValueError
         If there is no block, a number is not finite, the blocks differ in width, a weight is negative, or ``out`` has
         another shape or type.
     """
     is_matrix = hasattr(feature_blocks, "shape")
+    if not (is_matrix or isinstance(feature_blocks, Iterable)):
+        raise TypeError(
+            f"feature_blocks must be a matrix or an iterable of matrices, got {type(feature_blocks).__name__}"
+        )
     if weights is not None and not is_matrix:
         raise ValueError("weights needs one feature matrix, got an iterable of blocks")
     roots = None if weights is None else row_blocks(_roots(weights, len(feature_blocks)))
@@ -152,13 +158,15 @@ class Rigidity:
         if not (is_number(regularisation) and regularisation >= 0):
             raise ValueError(f"regularisation must be a number >= 0, got {regularisation!r}")
         check_number("variance_scale", variance_scale, positive=True)
-        rounding = np.trace(matrix) * np.finfo(float).eps
+        single = as_array(gram).dtype == np.float32  # the small eigenvalues were lost before they came here
+        rounding = np.trace(matrix) * np.finfo(np.float32 if single else float).eps
         try:
             factor = cholesky(matrix + regularisation * np.eye(len(matrix)), lower=True)
         except LinAlgError:
             factor = None
         # rounding alone can make a singular matrix look positive definite
-        if factor is None or (regularisation == 0 and np.diag(factor).min() ** 2 <= rounding):
+        lost = regularisation <= (rounding if single else 0.0)
+        if factor is None or (lost and np.diag(factor).min() ** 2 <= rounding):
             raise ValueError(
                 f"regularisation {regularisation:g} leaves the Gram matrix singular; it must exceed about "
                 f"{rounding:.1e}"
@@ -273,12 +281,12 @@ class Rigidity:
         -------
         array or tensor (n_a, n_b)
         """
-        if hasattr(first, "detach") and hasattr(second, "detach"):
-            from matterscape.uq.quadratic import inverse_product
+        first, second = feature_pair(first, second, len(self.gram))
+        if hasattr(first, "detach"):
+            from matterscape.uq.quadratic import feature_tensor, inverse_product
 
-            return (
-                self.variance_scale * first.double() @ inverse_product(self._inverse_factor_beside(second), second).mT
-            )
+            first = feature_tensor(first, "first", len(self.gram))
+            return self.variance_scale * first @ inverse_product(self._inverse_factor_beside(second), second).mT
         return self.variance_scale * self.whiten(first) @ self.whiten(second).T
 
     def difference_variance(self, first, second):
@@ -292,7 +300,7 @@ class Rigidity:
         -------
         array or tensor (n_samples,)
         """
-        first, second = (rows if hasattr(rows, "detach") else as_array(rows) for rows in (first, second))
+        first, second = feature_pair(first, second, len(self.gram))
         if first.shape != second.shape:
             raise ValueError(
                 f"first and second must have the same shape, got {tuple(first.shape)} and {tuple(second.shape)}"

@@ -82,8 +82,9 @@ class RigiditySpectrum:
         -------
         Rigidity
         """
+        check_number("regularisation", regularisation)
         check_number("variance_scale", variance_scale, positive=True)
-        roots = self.inverse_eigenvalues(float(regularisation)) ** -0.5
+        roots = self.inverse_eigenvalues(regularisation) ** -0.5
         upper = np.linalg.qr(roots[:, None] * self.vectors.T, mode="r")
         return Rigidity.from_factor(self.gram, regularisation, variance_scale, upper)
 
@@ -151,8 +152,9 @@ class RigiditySpectrum:
         -------
         LastLayerEnsemble
         """
+        check_number("regularisation", regularisation)
         check_number("variance_scale", variance_scale, positive=True)
-        roots = np.sqrt(variance_scale * self.inverse_eigenvalues(float(regularisation)))
+        roots = np.sqrt(variance_scale * self.inverse_eigenvalues(regularisation))
         return LastLayerEnsemble.around(coefficients, (self.vectors * roots) @ self.vectors.T, n_members, seed)
 
 

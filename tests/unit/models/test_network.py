@@ -213,6 +213,12 @@ def test_settings_out_of_range_meet_a_sentence(options, message):
 
 
 def test_other_bad_input_meets_a_sentence():
+    with pytest.raises(TypeError, match="widths must be a list of the widths of layers, got 64"):
+        multilayer_perceptron(64)
+    with pytest.raises(TypeError, match="module must be a torch.nn.Module, got NoneType"):
+        train(None, lambda batch: batch, lambda generator: [], epochs=1)
+    with pytest.raises(TypeError, match="batches must be a function, got list"):
+        train(torch.nn.Linear(1, 1), lambda batch: batch, [torch.ones(1)], epochs=1)
     with pytest.raises(ValueError, match=r"at least the inputs and the outputs, got \[3\]"):
         multilayer_perceptron([3])
     with pytest.raises(ValueError, match="widths is 0"):

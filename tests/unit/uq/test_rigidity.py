@@ -249,6 +249,43 @@ def test_bad_input(rows, call, message):
         call(rows)
 
 
+def test_a_tensor_and_an_array_make_a_tensor(rows):
+    model = Rigidity(gram(rows), 0.1)
+    x = torch.tensor(rows[:3], requires_grad=True)
+    for method in (model.covariance, model.difference_variance):
+        expected = method(rows[:3], rows[3:6])
+        for result in (method(x, rows[3:6]), method(x, torch.tensor(rows[3:6]))):
+            np.testing.assert_allclose(result.detach(), expected, rtol=1e-10)
+            assert torch.autograd.grad(result.sum(), x)[0].abs().max() > 0
+        np.testing.assert_allclose(method(rows[:3], torch.tensor(rows[3:6])), expected, rtol=1e-10)
+    with pytest.raises(ValueError, match="first must be finite"):
+        model.covariance(torch.full((2, 9), torch.nan), torch.ones(2, 9))
+    with pytest.raises(ValueError, match="second must have 9 columns, got 8"):
+        model.difference_variance(rows, rows[:, :8])
+
+
+def test_digits_lost_in_a_gram_matrix_of_single_precision_are_told(rows):
+    """Singular values that span 10^4.5 are 10^9 in the Gram matrix: beyond single precision, not beyond double."""
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(9, 9)))[0]
+    features = (rows * np.logspace(0, -4.5, 9) @ turn).astype(np.float32)
+    expected = features @ np.linalg.inv(features.astype(float).T @ features.astype(float)) @ features.T
+    np.testing.assert_allclose(Rigidity(gram(features), 0.0).leverages(features), np.diag(expected), rtol=1e-5)
+    product = features.T @ features
+    single = np.maximum(product, product.T)
+    for regularisation in (0.0, 1e-12):
+        with pytest.raises(ValueError, match="leaves the Gram matrix singular; it must exceed about"):
+            Rigidity(single, regularisation)
+    assert np.isfinite(Rigidity(single, 0.1).leverages(features)).all()
+
+
+@pytest.mark.parametrize("bad", [None, 3.0])
+def test_blocks_must_be_blocks(bad):
+    with pytest.raises(TypeError, match="feature_blocks must be a matrix or an iterable of matrices, got"):
+        gram(bad)
+
+
 def test_features_must_be_real_numbers():
+    with pytest.raises(TypeError, match="feature_blocks must hold real numbers, got dtype object"):
+        gram([[[1.0, 2.0], [3.0]]])
     with pytest.raises(TypeError, match="must hold real numbers, got dtype <U1"):
         gram(np.array([["a", "b"]]))
