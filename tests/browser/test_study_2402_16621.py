@@ -131,7 +131,7 @@ def test_laboratory_answers(notebook, pictures):
 
 def test_liquid_and_capacity_answer(notebook, pictures):
     step_slider(slider(notebook, LIQUID, "member"), 2)
-    step_slider(slider(notebook, LIQUID, "T (%"), 10)
+    step_slider(slider(notebook, LIQUID, "T/2500"), 10)
     wait_python(notebook, "liquid_study.controls['percent'].value == 110 and 'Recomputed' in liquid_study.message")
     assert python(notebook, "liquid_study.controls['member'].value") == 2
     study(notebook, LIQUID).screenshot(path=pictures / "study-2402-16621-liquid-hot.png")
