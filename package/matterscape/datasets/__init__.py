@@ -26,13 +26,16 @@ from matterscape.datasets.readers import (
     survey,
 )
 from matterscape.datasets.registry import Dataset, UnknownDataset, describe, names
+from matterscape.datasets.tables import CountryTable, RegressionTable, load_regression_table, who_countries
 
 __all__ = [
     "CacheNotWritable",
+    "CountryTable",
     "Dataset",
     "DatasetCorrupted",
     "DatasetUnavailable",
     "MixedPropertiesWarning",
+    "RegressionTable",
     "StructureFileError",
     "Survey",
     "UnknownDataset",
@@ -42,7 +45,9 @@ __all__ = [
     "generators",
     "is_available",
     "load",
+    "load_regression_table",
     "names",
     "read_structures",
     "survey",
+    "who_countries",
 ]

@@ -53,7 +53,8 @@ def _feed(digest: Any, value: Any) -> None:
         if isinstance(value, torch.nn.Module):
             _feed(digest, dict(value.state_dict()))
         slots = {key: item for key, item in getattr(value, "__dict__", {}).items() if not key.startswith("_")}
-        _feed(digest, {key: item for key, item in slots.items() if not callable(item) or isinstance(item, Potential)})
+        kept = (Potential, torch.nn.Module)  # callable, but not without parameters
+        _feed(digest, {key: item for key, item in slots.items() if not callable(item) or isinstance(item, kept)})
 
 
 def provenance(potential: Potential) -> dict[str, Any]:

@@ -7,7 +7,7 @@ _NAMES = {
     "EnsemblePotential": "ensemble_potential",
     "KernelRidgeModel": "kernel_ridge",
     "LearningCurve": "validation",
-    "RegularisationPath": "ridge",
+    "RegularisationPath": "normal_equations",
     "RidgeModel": "ridge",
     "StructureRows": "structure_rows",
     "TrainingHistory": "network",

@@ -18,7 +18,7 @@ from matterscape.structures import NeighbourLists, Structures
 if TYPE_CHECKING:
     from matterscape.models.ensemble_potential import EnsemblePotential
 
-ATOMS_IN_BLOCK = 512
+ATOMS_IN_BLOCK = 128
 
 
 class _Buffers:

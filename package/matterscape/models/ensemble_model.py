@@ -10,26 +10,27 @@ Technol. 5, 045018 (2024)).
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from matterscape.checks import check_number, check_whole
-from matterscape.models.files import atomic_path
+from matterscape.models.files import ArrayFile
 from matterscape.models.network import (
     ACTIVATIONS,
     TrainingHistory,
+    layer_widths,
     multilayer_perceptron,
     shuffled_batches,
     train,
 )
 from matterscape.models.rows import FeatureRows, rows_of
-from matterscape.uq import gram, variance_scale
+from matterscape.uq import ensemble_variance_scale, gram
 from matterscape.uq.arrays import as_array, target_vector
 from matterscape.uq.ensembles import DeepEnsemble, ShallowEnsemble, mean_and_variance
 from matterscape.uq.losses import gaussian_negative_log_likelihood, gaussian_ranked_probability
+from matterscape.uq.propagation import stretched
 
 LOSSES = ("likelihood", "ranked probability", "squared")
 SCALINGS = ("column", "global")
@@ -50,7 +51,7 @@ _SETTINGS = (
     "baseline",
     "seed",
 )
-_ARRAYS = ("centre", "scale", "projection", "baseline", "target_scale")
+_ARRAYS = ("centre", "scale", "projection", "constants", "target_scale")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class _Network:
     centre: np.ndarray  # (n_features,)
     scale: np.ndarray  # (n_features,)
     projection: np.ndarray  # (n_features, n_components), or empty
-    baseline: np.ndarray  # (n_baseline,)
+    constants: np.ndarray  # of the baseline, (n_baseline,)
     target_scale: np.ndarray  # ()
 
     def inputs(self, samples: FeatureRows) -> Tensor:
@@ -79,12 +80,7 @@ class _Network:
         """Members' predictions in the units of the target."""
         with torch.no_grad():
             members = _members(self.module, self.inputs(samples), samples.starts).numpy()
-        return self.in_units(members, samples)
-
-    def in_units(self, members: np.ndarray, samples: FeatureRows) -> np.ndarray:
-        """Outputs of the module in the units of the target."""
-        constant = samples.baseline @ self.baseline
-        return constant[:, None] + members * (samples.sizes * self.target_scale)[:, None]
+        return (samples.baseline @ self.constants)[:, None] + members * (samples.sizes * self.target_scale)[:, None]
 
 
 def _means(rows: Tensor, starts: np.ndarray | None) -> Tensor:
@@ -103,7 +99,16 @@ def _members(module: nn.Module, inputs: Tensor, starts: np.ndarray | None) -> Te
     return _means(module(inputs), starts)
 
 
-class EnsembleModel:
+def _validation_indices(validation, n_samples: int) -> np.ndarray | None:
+    if validation is None:
+        return None
+    indices = np.unique(as_array(validation))
+    if indices.dtype.kind not in "iu" or indices[0] < 0 or indices[-1] >= n_samples or len(indices) >= n_samples:
+        raise ValueError(f"validation must hold indices of some of the {n_samples} samples, from 0 to {n_samples - 1}")
+    return indices
+
+
+class EnsembleModel(ArrayFile):
     """Ensemble of networks with calibrated members, on the features of tables, structures or atoms.
 
     Parameters
@@ -125,7 +130,8 @@ class EnsembleModel:
     clip : float or None
         Largest norm of a gradient.
     n_components : int, optional
-        Reduce the scaled features to this many principal components: for rows with more columns than there are samples.
+        Reduce the scaled features to this many principal components (fewer if there are fewer rows or columns): for
+        rows with more columns than there are samples.
     scaling : "column" or "global"
         Divide each feature by its own standard deviation, or all by one number.
     folds : int or None
@@ -145,7 +151,7 @@ class EnsembleModel:
     held_out_uncertainties : array (n_samples,) or None
         Calibrated standard deviation of each of them; None for a single member.
     history : TrainingHistory
-        Of the network trained last.
+        Of the training on all samples but those for validation.
     """
 
     def __init__(
@@ -167,8 +173,7 @@ class EnsembleModel:
         baseline: bool = True,
         seed: int = 0,
     ):
-        for width in (hidden := tuple(hidden)):
-            check_whole("hidden", width, 1, "number of units")
+        hidden = layer_widths("hidden", hidden)
         if not hidden:
             raise ValueError("hidden must name at least one layer, got none")
         check_whole("n_members", n_members, 1)
@@ -193,18 +198,18 @@ class EnsembleModel:
         if folds is not None:
             check_whole("folds", folds, 2)
         self.hidden = hidden
-        self.n_members = n_members
+        self.n_members = int(n_members)
         self.shared = shared
         self.loss = loss
         self.activation = activation
-        self.epochs = epochs
-        self.batch_size = batch_size
+        self.epochs = int(epochs)
+        self.batch_size = int(batch_size)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.clip = clip
-        self.n_components = n_components
+        self.n_components = None if n_components is None else int(n_components)
         self.scaling = scaling
-        self.folds = folds
+        self.folds = None if folds is None else int(folds)
         self.baseline = baseline
         self.seed = seed
         self.variance_scale = 1.0
@@ -264,102 +269,81 @@ class EnsembleModel:
         """
         samples = FeatureRows.checked(features, structure_index, n_atoms, composition, self.baseline)
         y = target_vector(targets, len(samples))
-        if self.n_components is not None and self.n_components > min(samples.rows.shape):
-            raise ValueError(
-                f"n_components is {self.n_components}; accepted is at most {min(samples.rows.shape)}, the smaller of "
-                "the numbers of rows and columns"
-            )
-        everything = np.arange(len(samples))
-        validation = self._validation_indices(validation, len(samples))
-        folds = self.folds if validation is None else None
-        if folds is not None and len(samples) < folds:
+        validation = _validation_indices(validation, len(samples))
+        folds = 0 if validation is not None or self.folds is None else self.folds
+        if len(samples) < folds:
             raise ValueError(f"folds must not exceed the number of samples {len(samples)}, got {folds}")
         self.held_out_predictions = self.held_out_uncertainties = None
         self.variance_scale = 1.0
 
-        n_trainings, n_done = 1 + (folds or 0), 0
+        n_done = 0  # of the trainings: that of the model itself, and one per fold
 
-        def part(fraction: float, message: str) -> None:
-            progress((n_done + fraction) / n_trainings, message)
+        def report(fraction: float, message: str) -> None:
+            what = "" if n_done == 0 else f"fold {n_done} of {folds}, "
+            progress((n_done + fraction) / (1 + folds), what + message)
 
-        report = part if progress else None
-        chosen = np.setdiff1d(everything, [] if validation is None else validation)
-        network, self.history = self._train(samples, y, chosen, validation, report, cancelled)
-        self._network = network
+        watched = dict(progress=report if progress else None, cancelled=cancelled)
+        chosen = np.setdiff1d(np.arange(len(samples)), [] if validation is None else validation)
+        self._network, self.history = self._train(samples, y, chosen, validation, **watched)
         self.extensive = samples.n_atoms is not None
         if self.shared:
             trained = samples.take(chosen)
-            self._gram = gram(network.features(trained), 1.0 / trained.sizes**2)
-        if validation is not None and self.n_members > 1:
-            self._calibrate_on(network.members(samples.take(validation)), y[validation])
-        if folds is None:
+            self._gram = gram(self._network.features(trained), 1.0 / trained.sizes**2)
+        if validation is not None:
+            self._calibrate_on(self._network.members(samples.take(validation)), y[validation])
+        if not self.history.complete:
             return self
 
-        fold_of = np.random.default_rng(self.seed).permutation(len(samples)) % folds
+        fold_of = np.random.default_rng(self.seed).permutation(len(samples)) % max(folds, 1)
         members = np.empty((len(samples), self.n_members))
-        for fold in range(folds):
-            n_done += 1
-            if cancelled():
+        for n_done in range(1, folds + 1):
+            held_out = fold_of == n_done - 1
+            network, history = self._train(samples, y, np.flatnonzero(~held_out), **watched)
+            if not history.complete:
                 return self
-            rest, held_out = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
-            network, _ = self._train(samples, y, rest, None, report, cancelled)
-            members[held_out] = network.members(samples.take(held_out))
-        if not cancelled():
+            members[held_out] = network.members(samples.take(np.flatnonzero(held_out)))
+        if folds:
             self.held_out_predictions = members.mean(axis=1)
+            self._calibrate_on(members, y)
             if self.n_members > 1:
-                self._calibrate_on(members, y)
                 self.held_out_uncertainties = np.sqrt(self.variance_scale * members.var(axis=1, ddof=1))
         return self
 
-    @staticmethod
-    def _validation_indices(validation, n_samples: int) -> np.ndarray | None:
-        if validation is None:
-            return None
-        indices = np.unique(as_array(validation))
-        if indices.dtype.kind not in "iu" or indices[0] < 0 or indices[-1] >= n_samples or len(indices) >= n_samples:
-            raise ValueError(
-                f"validation must hold indices of some of the {n_samples} samples, from 0 to {n_samples - 1}"
-            )
-        return indices
-
     def _train(
-        self, samples: FeatureRows, y, chosen, validation, progress, cancelled
+        self, samples: FeatureRows, y, chosen, validation=None, progress=None, cancelled=lambda: False
     ) -> tuple[_Network, TrainingHistory]:
         """Network trained on the chosen samples."""
-        training = samples.take(chosen)
-        centre, scale, projection = self._standardisation(training.rows)
         per_atom = 1.0 / samples.sizes
-        columns = samples.baseline * per_atom[:, None]
-        constants = np.linalg.pinv(columns[chosen], rcond=1e-10) @ (y * per_atom)[chosen]
-        rest = y * per_atom - columns @ constants
+        y, columns = y * per_atom, samples.baseline * per_atom[:, None]
+        constants = np.linalg.pinv(columns[chosen], rcond=1e-10) @ y[chosen]
+        rest = y - columns @ constants
         spread = np.sqrt(np.mean(rest[chosen] ** 2))
+        centre, scale, projection = self._standardisation(samples.take(chosen).rows)
         network = _Network(
             module=self._untrained(projection.shape[1] or len(centre)),
             centre=centre,
             scale=scale,
             projection=projection,
-            baseline=constants,
-            target_scale=spread if spread > 1e-12 * np.abs(y * per_atom).max() else np.array(1.0),
+            constants=constants,
+            target_scale=np.array(spread if spread > 1e-12 * np.abs(y).max() else 1.0),
         )
         inputs = network.inputs(samples)
         wanted = torch.from_numpy(rest / network.target_scale)
-        chosen = torch.from_numpy(chosen)
 
-        def loss(indices: Tensor) -> Tensor:
+        def loss(indices: np.ndarray) -> Tensor:
             rows, starts = indices, None
             if samples.starts is not None:
-                rows, starts = rows_of(samples.starts, indices.numpy())
+                rows, starts = rows_of(samples.starts, indices)
             return self._loss(_members(network.module, inputs[rows], starts), wanted[indices])
 
         def validation_loss() -> float:
             with torch.no_grad():
-                return float(loss(torch.from_numpy(validation)))
+                return float(loss(validation))
 
-        batches = shuffled_batches(len(chosen), self.batch_size)
         history = train(
             network.module,
-            lambda batch: loss(chosen[batch]),
-            batches,
+            lambda batch: loss(chosen[batch.numpy()]),
+            shuffled_batches(len(chosen), self.batch_size),
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
@@ -382,7 +366,8 @@ class EnsembleModel:
         if self.n_components is not None:
             from sklearn.decomposition import PCA
 
-            pca = PCA(self.n_components, random_state=self.seed).fit((rows - centre) / scale)
+            n_components = min(self.n_components, *rows.shape)
+            pca = PCA(n_components, random_state=self.seed).fit((rows - centre) / scale)
             # One factor for all of them: what varies little should not look as important as what varies much.
             projection = pca.components_.T / np.sqrt(np.mean(pca.explained_variance_))
         return centre, scale, projection
@@ -404,8 +389,8 @@ class EnsembleModel:
 
     def _calibrate_on(self, members: np.ndarray, targets: np.ndarray) -> None:
         errors = members.mean(axis=1) - targets
-        if errors.any():
-            self.variance_scale = variance_scale(1.0 / members.var(axis=1, ddof=1), errors)
+        if self.n_members > 1 and errors.any():
+            self.variance_scale = ensemble_variance_scale(errors, members.var(axis=1, ddof=1))
 
     # ---- predictions -----------------------------------------------------------------------------------------------
 
@@ -419,8 +404,8 @@ class EnsembleModel:
         if self.extensive != (samples.n_atoms is not None):
             needs = "n_atoms or structure_index" if self.extensive else "neither n_atoms nor structure_index"
             raise ValueError(f"this model was fitted with features that need {needs}")
-        if samples.baseline.shape[1] != len(network.baseline):
-            raise ValueError(f"composition must have {len(network.baseline)} columns, got {samples.baseline.shape[1]}")
+        if samples.baseline.shape[1] != len(network.constants):
+            raise ValueError(f"composition must have {len(network.constants)} columns, got {samples.baseline.shape[1]}")
         return samples
 
     def predict(self, features, *, structure_index=None, n_atoms=None, composition=None) -> np.ndarray:
@@ -435,7 +420,8 @@ class EnsembleModel:
         -------
         array (n_samples,), float64
         """
-        return self._network.members(self._fitted_rows(features, structure_index, n_atoms, composition)).mean(axis=1)
+        samples = self._fitted_rows(features, structure_index, n_atoms, composition)
+        return self._network.members(samples).mean(axis=1)
 
     def predict_members(self, features, *, structure_index=None, n_atoms=None, composition=None) -> np.ndarray:
         """Prediction of every member, stretched about the mean by the root of ``variance_scale``.
@@ -452,9 +438,9 @@ class EnsembleModel:
         -------
         array (n_samples, n_members), float64
         """
-        members = self._network.members(self._fitted_rows(features, structure_index, n_atoms, composition))
-        mean = members.mean(axis=1, keepdims=True)
-        return mean + np.sqrt(self.variance_scale) * (members - mean)
+        samples = self._fitted_rows(features, structure_index, n_atoms, composition)
+        members = self._network.members(samples)
+        return members if self.n_members == 1 else stretched(members, float(np.sqrt(self.variance_scale)))
 
     def predict_uncertainty(self, features, *, structure_index=None, n_atoms=None, composition=None) -> np.ndarray:
         """Standard deviation of the stretched members, in the units of the target.
@@ -515,6 +501,13 @@ class EnsembleModel:
         """
         self._check_shared()
         return self._network.features(self._fitted_rows(features, structure_index, n_atoms, composition))
+
+    @property
+    def coefficients(self) -> np.ndarray:
+        """Weights (n_hidden + 1,) of the members' mean on :meth:`last_layer_features`, in the units of the target."""
+        self._check_shared()
+        head = self._network.module.head
+        return np.append(as_array(head.weight).mean(axis=0), as_array(head.bias).mean()) * self._network.target_scale
 
     def last_layer(self):
         """Stretched last layers of all members in the units of the target; predictions relative to the baseline.
@@ -607,28 +600,3 @@ class EnsembleModel:
         if model.shared:
             model._gram = np.asarray(state["gram"])
         return model
-
-    def save(self, path: str | Path) -> None:
-        """Write the fitted model to an ``.npz`` file, all or nothing.
-
-        Parameters
-        ----------
-        path : str or Path
-        """
-        with atomic_path(path) as partial, partial.open("wb") as file:
-            np.savez(file, **self.state_dict())
-
-    @classmethod
-    def load(cls, path: str | Path) -> "EnsembleModel":
-        """Read a model that :meth:`save` wrote; nothing is unpickled.
-
-        Parameters
-        ----------
-        path : str or Path
-
-        Returns
-        -------
-        EnsembleModel
-        """
-        with np.load(path, allow_pickle=False) as state:
-            return cls.from_state_dict(dict(state))

@@ -9,7 +9,6 @@ Source: M. Kellner, M. Ceriotti, Mach. Learn.: Sci. Technol. 5, 035006 (2024).
 import copy
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +19,29 @@ from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor
 
 from matterscape.basis import SmoothPolynomial
-from matterscape.checks import check_number, check_whole, is_number, real_array
+from matterscape.checks import check_number, check_whole, real_array
 from matterscape.descriptors import PowerSpectrum, RadialSpectrum
 from matterscape.models._ensemble_training import (
+    ATOMS_IN_BLOCK,
     LOSSES,
     STARTING_LOSS,
-    Examples,
+    Labelled,
     batches_of_epochs,
+    fitted_baseline,
+    make_examples,
+    mean_loss,
     on_pairs_to_forces,
+    with_leaf_vectors,
 )
 from matterscape.models._species_networks import SpeciesBodies, in_dtype
 from matterscape.models.files import atomic_path
-from matterscape.models.network import TrainingHistory, train
+from matterscape.models.network import TrainingHistory, layer_widths, train
 from matterscape.potentials.base import Bound, Evaluation, Potential
-from matterscape.progress import progress as progress_bar
 from matterscape.structures import NeighbourLists, Pairs, Structures
-from matterscape.uq.arrays import as_array, target_vector
+from matterscape.uq.calibration import ensemble_variance_scale
 from matterscape.uq.derivatives import member_gradients
 from matterscape.uq.ensembles import ShallowEnsemble
 from matterscape.uq.last_layer import LastLayerEnsemble
-
-ATOMS_IN_BLOCK = 4096
 
 
 class EnsemblePotential(Potential):
@@ -79,8 +80,6 @@ class EnsemblePotential(Potential):
         Maps descriptors and species to the energies of the members without baseline, in eV.
     baseline : array (n_species,)
         Energy of an atom of each species in eV, part of every member.
-    history : TrainingHistory or None
-        Losses of the last :meth:`fit`.
 
     Raises
     ------
@@ -98,7 +97,7 @@ class EnsemblePotential(Potential):
         species: Sequence[int | str],
         *,
         cutoff: float = 4.3,
-        cutoff_width: float = 2.5,
+        cutoff_width: float = 1.5,
         radial_functions: int = 14,
         max_radial: int = 5,
         max_angular: int = 4,
@@ -110,10 +109,9 @@ class EnsemblePotential(Potential):
     ):
         check_number("cutoff_width", cutoff_width, "Å", positive=True)
         check_number("cutoff", cutoff, "Å", positive=True)
-        if len(hidden) == 0:
+        hidden = layer_widths("hidden", hidden)
+        if not hidden:
             raise ValueError("hidden is empty; accepted is the width of at least one hidden layer")
-        for width in hidden:
-            check_whole("hidden", width, 1, "width of every layer")
         check_whole("n_members", n_members, 2, "number of members, whose spread is the uncertainty")
         expansion = {
             "cutoff": cutoff,
@@ -121,6 +119,8 @@ class EnsemblePotential(Potential):
             "cutoff_function": SmoothPolynomial(cutoff, cutoff_width),
             "centre_weight": 0.0,  # every species has a network of its own
         }
+        if species_channels is not None:
+            species_channels = real_array("species_channels", species_channels)
         numbers = _atomic_numbers(species)
         self.radial = RadialSpectrum(numbers, max_radial=radial_functions, **expansion)
         self.angular = PowerSpectrum(
@@ -135,19 +135,24 @@ class EnsemblePotential(Potential):
             "max_radial": int(max_radial),
             "max_angular": int(max_angular),
             "smearing": None if smearing is None else float(smearing),
-            "species_channels": None if species_channels is None else np.asarray(species_channels, float).tolist(),
-            "hidden": [int(width) for width in hidden],
+            "species_channels": None if species_channels is None else species_channels.tolist(),
+            "hidden": list(hidden),
             "n_members": int(n_members),
             "seed": int(seed),
         }
         self.baseline = np.zeros(len(self.species))
         self.network = self._new_network(seed)
-        self.history: TrainingHistory | None = None
+        self._history: TrainingHistory | None = None
 
     @property
     def cutoff(self) -> float:
         """Radius of the environments in Å."""
         return self.angular.expansion.cutoff
+
+    @property
+    def history(self) -> TrainingHistory | None:
+        """How the last :meth:`fit` went; None without one, and for a potential that was loaded."""
+        return self._history
 
     @property
     def n_members(self) -> int:
@@ -168,7 +173,7 @@ class EnsemblePotential(Potential):
         hidden = self.settings["hidden"]
         body = SpeciesBodies(len(self.species), self.n_descriptors, hidden, seed)
         network = ShallowEnsemble(body, hidden[-1], self.settings["n_members"], seed=seed)
-        return network.requires_grad_(False)
+        return network.requires_grad_(False).eval()
 
     # -- predictions ---------------------------------------------------------------------------------------------------
 
@@ -186,6 +191,7 @@ class EnsemblePotential(Potential):
 
     def kinds(self, structures: Structures) -> Tensor:
         """Place of each atom's species in :attr:`species`, (n_atoms,) int64."""
+        self.check(structures)
         known = torch.tensor(self.species, device=structures.species.device)
         return torch.searchsorted(known, structures.species)
 
@@ -215,9 +221,8 @@ class EnsemblePotential(Potential):
         if per not in ("structure", "atom"):
             raise ValueError(f"per is {per!r}; accepted are 'structure' and 'atom'")
         self.check(structures)
-        blocks = [structures] if _differentiable(structures) else structures.split(ATOMS_IN_BLOCK)
         rows = []
-        for block in blocks:
+        for block in [structures] if _differentiable(structures) else _blocks(structures, ATOMS_IN_BLOCK):
             features = self._features(block, block.pairs(self.cutoff))
             features = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
             rows.append(_summed(features, block) if per == "structure" else features)
@@ -266,7 +271,8 @@ class EnsemblePotential(Potential):
     def member_forces(self, structures: Structures) -> Tensor:
         """Forces by each member.
 
-        They cost one backward pass through descriptors and network per last-layer feature or member, whichever is less.
+        They cost one backward pass through the network per last-layer feature or member, whichever is less;
+        the derivatives of the descriptors are computed once.
 
         Parameters
         ----------
@@ -285,21 +291,24 @@ class EnsemblePotential(Potential):
 
     def __call__(self, structures: Structures) -> Evaluation:
         self.check(structures)
-        differentiable = _differentiable(structures)
-        pairs = structures.pairs(self.cutoff)
-        if not differentiable:
-            pairs = replace(pairs, vectors=pairs.vectors.detach().requires_grad_())
+        if _differentiable(structures):
+            return Evaluation(*self._evaluated(structures, structures.pairs(self.cutoff), True), structures)
+        parts = [
+            self._evaluated(block, with_leaf_vectors(block.pairs(self.cutoff)), False)
+            for block in _blocks(structures, ATOMS_IN_BLOCK)
+        ]
+        return Evaluation(*(torch.cat(columns).detach() for columns in zip(*parts)), structures)
+
+    def _evaluated(self, structures: Structures, pairs: Pairs, differentiable: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Energies, forces and flux tensors of the atoms."""
         with torch.enable_grad():
             head = in_dtype(self.network, structures.positions).head
             energies = self._features(structures, pairs) @ head.weight.mean(0) + head.bias.mean()
             (slopes,) = torch.autograd.grad(energies.sum(), pairs.vectors, create_graph=differentiable)
-            energies = energies + self._baselines(structures)
-            forces = on_pairs_to_forces(slopes, pairs, structures.n_atoms)
             tensors = slopes.new_zeros(structures.n_atoms, 3, 3)
             tensors = tensors.index_add(0, pairs.second, -pairs.vectors[:, :, None] * slopes[:, None, :])
-        if not differentiable:
-            energies, forces, tensors = energies.detach(), forces.detach(), tensors.detach()
-        return Evaluation(energies, forces, tensors, structures)
+        forces = on_pairs_to_forces(slopes, pairs, structures.n_atoms)
+        return energies + self._baselines(structures), forces, tensors
 
     def _features(self, structures: Structures, pairs: Pairs) -> Tensor:
         network = in_dtype(self.network, structures.positions)
@@ -316,16 +325,21 @@ class EnsemblePotential(Potential):
         """Forces (K, N, 3) and virials (K, B, 3, 3) of the energies ``features @ weights`` (d, K)."""
         self.check(structures)
         forces, virials = [], []
-        for block in structures.split(ATOMS_IN_BLOCK):
+        for block in _blocks(structures, ATOMS_IN_BLOCK // 8):  # there is a gradient on every pair for every member
             pairs = block.pairs(self.cutoff)
-            vectors = pairs.vectors.detach().requires_grad_()
-            pairs = replace(pairs, vectors=vectors)
+            rows = self.descriptors(block).detach().requires_grad_()
             with torch.enable_grad():
-                features = self._features(block, pairs)
-            slopes = member_gradients(features, weights, vectors)
+                features = in_dtype(self.network, rows).features(rows, self.kinds(block))
+            on_rows = member_gradients(features, weights, rows)
+            slopes = rows.new_zeros(len(on_rows), len(pairs), 3)
+            column = 0
+            for descriptor in (self.radial, self.angular):
+                columns = slice(column, column + descriptor.n_features)
+                _pull_back(on_rows[:, :, columns], descriptor.pair_jacobian(block), slopes)
+                column = columns.stop
             of_block = block.structure_index[pairs.first]
             forces.append(torch.stack([on_pairs_to_forces(s, pairs, block.n_atoms) for s in slopes]))
-            products = -vectors.detach()[None, :, :, None] * slopes[:, :, None, :]
+            products = -pairs.vectors.detach()[None, :, :, None] * slopes[:, :, None, :]
             totals = slopes.new_zeros(len(slopes), block.n_structures, 3, 3).index_add(1, of_block, products)
             virials.append(0.5 * (totals + totals.transpose(2, 3)))
         return torch.cat(forces, dim=1), torch.cat(virials, dim=1)
@@ -379,7 +393,8 @@ class EnsemblePotential(Potential):
             members' mean and variance, or square error of their mean. In units of the baseline's error.
         force_weight : float
             Weight of the forces; at 1 both terms start equal, for energies and forces that are predicted as the
-            baseline and zero.
+            baseline and zero. A potential for dynamics wants 10 to 100: with liquid and crystalline Stillinger-Weber
+            silicon 100 instead of 1 halves the errors of energies and forces.
         epochs, batch_size : int
             The batches hold this many structures.
         warm_up : int
@@ -406,91 +421,44 @@ class EnsemblePotential(Potential):
         check_number("force_weight", force_weight)
         check_whole("batch_size", batch_size, 1)
         check_whole("warm_up", warm_up, 0)
-        training, held_out = self._split(_labelled(structures, energies, forces), validation, seed)
-        for labelled in (training, held_out):
-            self.check(labelled.structures)
+        parts = Labelled.checked(structures, energies, forces).split(validation, seed)
+        for part in parts:
+            self.check(part.structures)
 
         fresh = copy.copy(self)  # this potential stays as it is until the training has gone well
         fresh.settings = {**self.settings, "seed": seed}
-        fresh.baseline = _fitted_baseline(training, self.kinds(training.structures), len(self.species))
-        residuals = training.energies - fresh.baseline_energies(training.structures).double().numpy()
-        counts = training.structures.atoms_per_structure.numpy()
-        scale = float(np.sqrt(np.mean(residuals**2 / counts))) or 1.0
-        network = fresh._new_network(seed).to(training.structures.positions.dtype)
-        data = [fresh._examples(labelled, scale, batch_size, seed) for labelled in (training, held_out)]
-        rows = torch.cat([batch.rows for batch in data[0]])
-        network.body.standardise(rows, torch.cat([batch.kinds for batch in data[0]]))
-        weight = 0.0
-        if training.forces is not None and (square := float(np.mean((training.forces / scale) ** 2))) > 0:
-            weight = force_weight * STARTING_LOSS[loss] / square
-        fresh.history = train(
+        whole = parts[0].structures
+        fresh.baseline = fitted_baseline(parts[0], self.kinds(whole), len(self.species))
+        baselines = [fresh.baseline_energies(part.structures.to(dtype=torch.float64)).numpy() for part in parts]
+        deviations = (parts[0].energies - baselines[0]) / np.sqrt(whole.atoms_per_structure.numpy())
+        unit = float(np.sqrt(np.mean(deviations**2))) or 1.0
+        training, held_out = (
+            make_examples(self, part.scaled(baseline, unit), batch_size, seed)
+            for part, baseline in zip(parts, baselines)
+        )
+        network = fresh._new_network(seed).to(whole.positions.dtype)
+        network.body.standardise(*(torch.cat([getattr(e, name) for e in training]) for name in ("rows", "kinds")))
+        squares = 0.0 if forces is None else float(np.mean((parts[0].forces / unit) ** 2))
+        weight = force_weight * STARTING_LOSS[loss] / squares if squares else 0.0
+        fresh._history = train(
             network.requires_grad_(True),
             lambda batch: batch[1].losses(network, batch[0], weight).mean(),
-            batches_of_epochs(data[0], batch_size, warm_up, loss),
+            batches_of_epochs(training, batch_size, warm_up, loss),
             epochs=epochs,
             learning_rate=learning_rate,
             weight_decay=weight_decay,
             clip=clip,
-            validation=lambda: _mean_loss(network, data[1], loss, weight),
+            validation=lambda: mean_loss(network, held_out, loss, weight),
             seed=seed,
             progress=progress,
             cancelled=cancelled,
         )
         network = network.requires_grad_(False).double()
         for parameter in network.head.parameters():
-            parameter.mul_(scale)
+            parameter.mul_(unit)
         fresh.network = network
         self.__dict__.update(fresh.__dict__)
         return self
-
-    def _split(self, labelled: "_Labelled", validation: Any, seed: int) -> tuple["_Labelled", "_Labelled"]:
-        if isinstance(validation, tuple):
-            if len(validation) != (2 if labelled.forces is None else 3):
-                wanted = "structures, energies" if labelled.forces is None else "structures, energies, forces"
-                raise ValueError(f"validation has {len(validation)} entries; accepted is a tuple of {wanted}")
-            return labelled, _labelled(*validation, name="validation ")
-        n_structures = labelled.structures.n_structures
-        if not is_number(validation) or not 0 < validation < 1 or n_structures < 2:
-            raise ValueError(
-                f"validation is {validation!r} with {n_structures} structures; accepted are a fraction between 0 and 1 "
-                "of at least 2 structures, or a tuple of structures, energies and forces"
-            )
-        order = np.random.default_rng(seed).permutation(n_structures)
-        n_held_out = min(max(1, round(validation * n_structures)), n_structures - 1)
-        return labelled[np.sort(order[n_held_out:])], labelled[np.sort(order[:n_held_out])]
-
-    def _examples(self, labelled: "_Labelled", scale: float, batch_size: int, seed: int) -> list[Examples]:
-        """All structures at once for training on energies; in batches with the graph of the forces, else."""
-        structures = labelled.structures
-        if labelled.forces is None:
-            with torch.no_grad():
-                rows = torch.cat([self.descriptors(block) for block in structures.split(ATOMS_IN_BLOCK)])
-            return [self._one_example(labelled, scale, rows)]
-        order = np.random.default_rng(seed).permutation(structures.n_structures)
-        examples = []
-        for start in progress_bar(range(0, len(order), batch_size), "descriptors"):
-            part = labelled[order[start : start + batch_size]]
-            pairs = part.structures.pairs(self.cutoff)
-            pairs = replace(pairs, vectors=pairs.vectors.detach().requires_grad_())
-            with torch.enable_grad():
-                described = self.descriptors(part.structures, pairs)
-            examples.append(self._one_example(part, scale, described.detach(), (described, pairs)))
-        return examples
-
-    def _one_example(
-        self, labelled: "_Labelled", scale: float, rows: Tensor, graph: tuple[Tensor, Pairs] | None = None
-    ) -> Examples:
-        structures = labelled.structures
-        targets = torch.from_numpy(labelled.energies) - self.baseline_energies(structures).double()
-        return Examples(
-            rows,
-            self.kinds(structures),
-            structures.structure_index,
-            structures.atoms_per_structure.to(rows),
-            (targets / scale).to(rows),
-            None if graph is None else torch.from_numpy(labelled.forces / scale).to(rows),
-            graph,
-        )
 
     def stretched(self, factor: float) -> "EnsemblePotential":
         """Copy whose members deviate from their mean, which stays, by this factor more.
@@ -528,14 +496,15 @@ class EnsemblePotential(Potential):
         Raises
         ------
         ValueError
-            If an energy is not finite, or the members agree although they are wrong.
+            If an energy is not finite, the members agree, or every energy is predicted exactly.
         """
-        labelled = _labelled(structures, energies, None)
-        members = self.member_energies(labelled.structures).double().numpy()
+        labelled = Labelled.checked(structures, energies)
+        # single precision would lose small deviations in large energies
+        members = self.member_energies(labelled.structures.to(dtype=torch.float64)).detach().numpy()
         variances = members.var(axis=1, ddof=1)
         if not (variances > 0).all():
             raise ValueError(f"the members agree on structure {int(np.argmin(variances))}, so no factor fits its error")
-        scale = float(np.mean((labelled.energies - members.mean(axis=1)) ** 2 / variances))
+        scale = ensemble_variance_scale(members.mean(axis=1) - labelled.energies, variances)
         self.network = self.stretched(np.sqrt(scale)).network
         return scale
 
@@ -580,52 +549,6 @@ class EnsemblePotential(Potential):
         return f"EnsemblePotential of {names} with {self.n_members} members"
 
 
-@dataclass(frozen=True)
-class _Labelled:
-    """Structures with their energies (B,) in eV and, perhaps, forces (n_atoms, 3) in eV/Å."""
-
-    structures: Structures
-    energies: np.ndarray
-    forces: np.ndarray | None
-
-    def __getitem__(self, index: np.ndarray) -> "_Labelled":
-        forces = self.forces
-        if forces is not None:
-            offsets = self.structures.offsets.numpy()
-            forces = np.concatenate([forces[offsets[i] : offsets[i + 1]] for i in index])
-        return _Labelled(self.structures[index], self.energies[index], forces)
-
-
-def _labelled(structures: Any, energies: Any, forces: Any = None, name: str = "") -> _Labelled:
-    """Checked structures, energies and forces."""
-    batch = structures if isinstance(structures, Structures) else Structures.from_ase(structures)
-    energies = target_vector(energies, batch.n_structures, f"{name}energies")
-    if forces is not None:
-        if isinstance(forces, list | tuple):
-            forces = np.concatenate([as_array(part) for part in forces])
-        forces = real_array(f"{name}forces", as_array(forces))
-        if forces.shape != (batch.n_atoms, 3):
-            raise ValueError(f"{name}forces has shape {forces.shape}; accepted is ({batch.n_atoms}, 3), a row per atom")
-        if not np.isfinite(forces).all():
-            atom = int(np.argmin(np.isfinite(forces).all(axis=1)))
-            raise ValueError(f"{name}forces of atom {atom} are {forces[atom]}; accepted are finite numbers of eV/Å")
-    return _Labelled(batch, energies, forces)
-
-
-def _mean_loss(network: ShallowEnsemble, examples: list[Examples], loss: str, force_weight: float) -> float:
-    total = sum(float(batch.losses(network, loss, force_weight).detach().sum()) for batch in examples)
-    return total / sum(map(len, examples))
-
-
-def _fitted_baseline(labelled: _Labelled, kinds: Tensor, n_species: int) -> np.ndarray:
-    """Energies of the species that fit the energies per atom best; the smallest ones, where that leaves a choice."""
-    structures = labelled.structures
-    composition = np.zeros((structures.n_structures, n_species))
-    np.add.at(composition, (structures.structure_index.numpy(), kinds.numpy()), 1.0)
-    counts = composition.sum(axis=1)
-    return np.linalg.lstsq(composition / counts[:, None], labelled.energies / counts, rcond=1e-10)[0]
-
-
 def _atomic_numbers(species: Sequence[int | str]) -> list[int]:
     numbers = [atomic_numbers.get(one) if isinstance(one, str) else one for one in species]
     if None in numbers:
@@ -639,7 +562,23 @@ def _differentiable(structures: Structures) -> bool:
     return torch.is_grad_enabled() and (structures.positions.requires_grad or structures.cells.requires_grad)
 
 
+def _blocks(structures: Structures, max_atoms: int) -> Iterable[Structures]:
+    """The structures themselves, which know their neighbours, or parts of them."""
+    return [structures] if structures.n_atoms <= max_atoms else structures.split(max_atoms)
+
+
 def _summed(values: Tensor, structures: Structures) -> Tensor:
     """Sums (B, ...) over the atoms of each structure."""
     total = values.new_zeros(structures.n_structures, *values.shape[1:])
     return total.index_add(0, structures.structure_index, values)
+
+
+def _pull_back(on_rows: Tensor, jacobian: Iterable[tuple[Tensor, Tensor, Tensor]], slopes: Tensor) -> None:
+    """Add gradients on pairs (K, P, 3) for gradients (K, N, F) on the features of a descriptor, atom by atom."""
+    start = 0
+    for first, _, block in jacobian:
+        atoms, counts = torch.unique_consecutive(first, return_counts=True)
+        for atom, part in zip(atoms.tolist(), block.split(counts.tolist())):
+            own = on_rows[:, atom] @ part.flatten(0, 1).T
+            slopes[:, start : start + len(part)] += own.unflatten(1, (len(part), 3))
+            start += len(part)

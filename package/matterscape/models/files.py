@@ -1,10 +1,13 @@
-"""Files that are either complete or not there."""
+"""Files that are either complete or not there, and models that are saved as plain arrays."""
 
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
+
+import numpy as np
 
 
 @contextmanager
@@ -48,3 +51,32 @@ def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
     return current
+
+
+class ArrayFile:
+    """Base of models that a ``.npz`` file can hold: those with ``state_dict`` and ``from_state_dict``."""
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted model to an ``.npz`` file, all or nothing.
+
+        Parameters
+        ----------
+        path : str or Path
+        """
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            np.savez(file, **self.state_dict())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a model that :meth:`save` wrote; nothing is unpickled.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Returns
+        -------
+        A model of this class.
+        """
+        with np.load(path, allow_pickle=False) as state:
+            return cls.from_state_dict(dict(state))

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from matterscape.checks import is_number
 from matterscape.models.files import atomic_path
 from matterscape.models.posterior import sample_pairs
 from matterscape.models.ridge import RegularisationPath, RidgeModel
+from matterscape.models.rows import atom_counts
 from matterscape.uq import LastLayerEnsemble
 from matterscape.uq.arrays import as_array, feature_matrix, row_blocks, structure_sums
 
@@ -65,10 +67,10 @@ class KernelRidgeModel:
             raise ValueError(f"kernel must be 'polynomial' or 'gaussian', got {kernel!r}")
         if not (isinstance(exponent, int) and exponent >= 1):
             raise ValueError(f"exponent must be a positive integer, got {exponent!r}")
-        if width is not None and not (np.isfinite(width) and width > 0):
-            raise ValueError(f"width must be a positive number, got {width}")
-        if n_active is not None and n_active < 1:
-            raise ValueError(f"n_active must be at least 1, got {n_active}")
+        if width is not None and not (is_number(width) and width > 0):
+            raise ValueError(f"width must be a positive number, got {width!r}")
+        if n_active is not None and not (isinstance(n_active, int | np.integer) and n_active >= 1):
+            raise ValueError(f"n_active must be a whole number, at least 1, got {n_active!r}")
         self.kernel = kernel
         self.exponent = exponent
         self.width = width
@@ -187,6 +189,7 @@ class KernelRidgeModel:
 
     def _phi_samples(self, x: np.ndarray, structure_index, n_atoms) -> tuple[np.ndarray, dict]:
         """Features phi and the arguments that tell the ridge model how they make samples."""
+        atom_counts(structure_index, n_atoms, len(x))
         phi = self._phi(feature_matrix(x, n_features=self.n_features))
         if not np.isfinite(phi).all():
             raise ValueError("features must not hold rows of zeros, whose direction the polynomial kernel needs")

@@ -6,6 +6,7 @@ one thread, whose neighbours would only wait for each other.
 """
 
 import math
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,9 +21,20 @@ from torch import Tensor, nn
 from matterscape.checks import check_number, check_whole
 from matterscape.progress import progress as progress_bar
 from matterscape.uq.ensembles import seeded_generator, seeded_linear
+from matterscape.uq.last_layer import check_module
 
 ACTIVATIONS = {"silu": nn.SiLU, "tanh": nn.Tanh, "relu": nn.ReLU, "gelu": nn.GELU}
 SCHEDULES = ("cosine", "constant")
+
+
+def layer_widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
+    """Widths of layers as whole numbers, at least 1; the name is that of the argument in messages."""
+    if isinstance(widths, str) or not isinstance(widths, Iterable):
+        raise TypeError(f"{name} must be a list of the widths of layers, got {widths!r}")
+    widths = tuple(widths)
+    for width in widths:
+        check_whole(name, width, 1, "number of units")
+    return tuple(map(int, widths))
 
 
 def multilayer_perceptron(
@@ -45,15 +57,15 @@ def multilayer_perceptron(
 
     Raises
     ------
+    TypeError
+        If the widths are no list.
     ValueError
         If there are fewer than two widths, one is not positive, or the activation is unknown.
     """
-    widths = list(widths)
+    widths = layer_widths("widths", widths)
     if len(widths) < 2:
-        raise ValueError(f"widths must name at least the inputs and the outputs, got {widths}")
-    for width in widths:
-        check_whole("widths", width, 1, "number of units")
-    if activation not in ACTIVATIONS:
+        raise ValueError(f"widths must name at least the inputs and the outputs, got {list(widths)}")
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ValueError(f"activation is {activation!r}; accepted are {', '.join(ACTIVATIONS)}")
     generator = seeded_generator(seed, 0)
     layers: list[nn.Module] = []
@@ -78,7 +90,7 @@ def shuffled_batches(n_samples: int, batch_size: int) -> Callable[[np.random.Gen
     """
     check_whole("n_samples", n_samples, 1)
     check_whole("batch_size", batch_size, 1)
-    n_batches = math.ceil(n_samples / batch_size)
+    n_samples, n_batches = int(n_samples), math.ceil(n_samples / batch_size)
 
     def batches(generator: np.random.Generator) -> Iterator[Tensor]:
         yield from torch.from_numpy(generator.permutation(n_samples)).tensor_split(n_batches)
@@ -163,15 +175,22 @@ def train(
 
     Raises
     ------
+    TypeError
+        If the module is none of torch's, or something that is to be called cannot be.
     ValueError
         If a setting is out of range, the module has nothing to train, or there is no batch.
     ArithmeticError
         If the loss or a gradient becomes infinite or NaN.
     """
+    check_module("module", module)
+    for name, function in (("loss", loss), ("batches", batches), ("validation", validation)):
+        if not callable(function) and (name, function) != ("validation", None):
+            raise TypeError(f"{name} must be a function, got {type(function).__name__}")
     check_whole("epochs", epochs, 1, "number of epochs")
     check_number("learning_rate", learning_rate, positive=True)
     check_number("weight_decay", weight_decay)
     check_whole("threads", threads, 1)
+    epochs, threads = int(epochs), int(threads)
     if clip is not None:
         check_number("clip", clip, positive=True)
     if schedule not in SCHEDULES:
@@ -244,12 +263,20 @@ def train(
     return TrainingHistory(np.array(losses), np.array(values) if validation else None, kept, complete)
 
 
+_before: list[int] = []  # torch's threads before the trainings under way, the same for all of them
+_lock = threading.Lock()
+
+
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """Torch with this many threads until the block ends."""
-    before = torch.get_num_threads()
+    """Torch with this many threads until the block ends, also where trainings in several threads overlap."""
+    with _lock:
+        before = _before[0] if _before else torch.get_num_threads()
+        _before.append(before)
     torch.set_num_threads(threads)
     try:
         yield
     finally:
+        with _lock:
+            _before.pop()
         torch.set_num_threads(before)

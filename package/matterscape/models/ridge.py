@@ -8,13 +8,14 @@ denominator is one, so the same model fits averages, local properties and anythi
 
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 
-from matterscape.models.files import atomic_path
+from matterscape.checks import is_number, real_array
+from matterscape.models.files import ArrayFile
 from matterscape.models.normal_equations import NormalEquations, RegularisationPath, rotate_into_row_space
 from matterscape.models.posterior import LinearPosterior, sample_pairs
+from matterscape.models.rows import atom_counts, baseline_columns
 from matterscape.uq import LastLayerEnsemble, variance_scale
 from matterscape.uq.arrays import as_array, feature_matrix, row_blocks, structure_sums, target_vector
 
@@ -31,7 +32,7 @@ _ARRAYS = (
 )
 
 
-class RidgeModel:
+class RidgeModel(ArrayFile):
     """Linear model with cross-validated regularisation, forces, and a rigidity for every prediction.
 
     Parameters
@@ -83,19 +84,21 @@ class RidgeModel:
         force_weight: float = 0.01,
         seed: int = 0,
     ):
-        grid = DEFAULT_REGULARISATIONS if regularisations is None else np.sort(np.asarray(regularisations, float))
-        if regularisation is not None and not (np.isfinite(regularisation) and regularisation > 0):
-            raise ValueError(f"regularisation must be a positive number, got {regularisation}")
+        grid = DEFAULT_REGULARISATIONS
+        if regularisations is not None:
+            grid = real_array("regularisations", regularisations)
+        if regularisation is not None and not (is_number(regularisation) and regularisation > 0):
+            raise ValueError(f"regularisation must be a positive number, got {regularisation!r}")
         if grid.ndim != 1 or grid.size == 0 or not (np.isfinite(grid).all() and (grid > 0).all()):
             raise ValueError(f"regularisations must be a list of positive numbers, got {regularisations}")
         if folds != "loo" and not (isinstance(folds, int) and folds >= 2):
             raise ValueError(f"folds must be an integer of at least 2 or 'loo', got {folds!r}")
         if scaling not in ("global", "column"):
             raise ValueError(f"scaling must be 'global' or 'column', got {scaling!r}")
-        if not (np.isfinite(force_weight) and force_weight > 0):
-            raise ValueError(f"force_weight must be a positive number, got {force_weight}")
+        if not (is_number(force_weight) and force_weight > 0):
+            raise ValueError(f"force_weight must be a positive number, got {force_weight!r}")
         self.regularisation = regularisation
-        self.regularisations = grid
+        self.regularisations = np.sort(grid)
         self.folds = folds
         self.scaling = scaling
         self.baseline = baseline
@@ -219,32 +222,10 @@ class RidgeModel:
     def _rows(self, features, structure_index, n_atoms, composition):
         """Sample rows, baseline columns and atom counts (None where samples are not sums)."""
         x = feature_matrix(features)
-        if structure_index is not None and n_atoms is not None:
-            raise ValueError(
-                "structure_index and n_atoms exclude each other: with both the features would be summed twice"
-            )
+        n_atoms = atom_counts(structure_index, n_atoms, len(x))
         if structure_index is not None:
-            index = as_array(structure_index)
-            if index.dtype.kind not in "iu" or index.shape != (len(x),) or index.min() < 0:
-                raise ValueError(
-                    f"structure_index must hold one integer >= 0 for each of the {len(x)} rows of features"
-                )
-            n_atoms = np.bincount(index)
-            if (n_atoms == 0).any():
-                raise ValueError(f"structure_index must name every structure, got no atom of {int(np.argmin(n_atoms))}")
-            x = structure_sums(x, index, len(n_atoms))
-        if n_atoms is not None:
-            n_atoms = target_vector(n_atoms, len(x), "n_atoms")
-            if (n_atoms < 1).any():
-                raise ValueError(f"n_atoms must be at least 1, got {n_atoms.min():g}")
-        if not self.baseline:
-            c = np.zeros((len(x), 1))
-        elif composition is not None:
-            c = feature_matrix(composition, "composition").astype(np.float64)
-            if len(c) != len(x):
-                raise ValueError(f"composition must have one row for each of the {len(x)} samples, got {len(c)}")
-        else:
-            c = np.ones((len(x), 1)) if n_atoms is None else n_atoms[:, None].copy()
+            x = structure_sums(x, as_array(structure_index), len(n_atoms))
+        c = baseline_columns(composition, n_atoms, len(x)) if self.baseline else np.zeros((len(x), 1))
         return x, c, n_atoms
 
     def _assign_folds(self, n_samples: int) -> np.ndarray:
@@ -613,28 +594,3 @@ class RidgeModel:
             setattr(model, name, np.asarray(state[name.lstrip("_")]))
         model.n_features = len(model.coefficients)
         return model
-
-    def save(self, path: str | Path) -> None:
-        """Write the fitted model to an ``.npz`` file, all or nothing.
-
-        Parameters
-        ----------
-        path : str or Path
-        """
-        with atomic_path(path) as partial, partial.open("wb") as file:
-            np.savez(file, **self.state_dict())
-
-    @classmethod
-    def load(cls, path: str | Path) -> "RidgeModel":
-        """Read a model that :meth:`save` wrote; nothing is unpickled.
-
-        Parameters
-        ----------
-        path : str or Path
-
-        Returns
-        -------
-        RidgeModel
-        """
-        with np.load(path, allow_pickle=False) as state:
-            return cls.from_state_dict(dict(state))

@@ -50,38 +50,14 @@ class FeatureRows:
             If shapes disagree, a number is not finite, or both kinds of atom counts are given.
         """
         rows, starts = feature_matrix(features).astype(np.float64), None
-        if structure_index is not None and n_atoms is not None:
-            raise ValueError(
-                "structure_index and n_atoms exclude each other: with both the features would be summed twice"
-            )
+        n_atoms = atom_counts(structure_index, n_atoms, len(rows))
         if structure_index is not None:
-            index = as_array(structure_index)
-            if index.dtype.kind not in "iu" or index.shape != (len(rows),) or index.min() < 0:
-                raise ValueError(
-                    f"structure_index must hold one integer >= 0 for each of the {len(rows)} rows of features"
-                )
-            counts = np.bincount(index)
-            if (counts == 0).any():
-                raise ValueError(f"structure_index must name every structure, got no atom of {int(np.argmin(counts))}")
-            rows = rows[np.argsort(index, kind="stable")]
-            starts = np.concatenate([[0], np.cumsum(counts)])
-            n_atoms = counts.astype(np.float64)
+            rows = rows[np.argsort(as_array(structure_index), kind="stable")]
+            starts = np.concatenate([[0], np.cumsum(n_atoms.astype(int))])
         elif n_atoms is not None:
-            n_atoms = target_vector(n_atoms, len(rows), "n_atoms")
-            if (n_atoms < 1).any():
-                raise ValueError(f"n_atoms must be at least 1, got {n_atoms.min():g}")
             rows = rows / n_atoms[:, None]
         n_samples = len(rows) if n_atoms is None else len(n_atoms)
-        if not baseline:
-            columns = np.zeros((n_samples, 0))
-        elif composition is not None:
-            columns = feature_matrix(composition, "composition").astype(np.float64)
-            if len(columns) != n_samples:
-                raise ValueError(
-                    f"composition must have one row for each of the {n_samples} samples, got {len(columns)}"
-                )
-        else:
-            columns = np.ones((n_samples, 1)) if n_atoms is None else n_atoms[:, None].copy()
+        columns = baseline_columns(composition, n_atoms, n_samples) if baseline else np.zeros((n_samples, 0))
         return cls(rows, columns, n_atoms, starts)
 
     def __len__(self) -> int:
@@ -128,3 +104,65 @@ def rows_of(starts: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, np.nda
     counts = starts[samples + 1] - starts[samples]
     own = np.concatenate([[0], np.cumsum(counts)])
     return np.arange(own[-1]) + np.repeat(starts[samples] - own[:-1], counts), own
+
+
+def atom_counts(structure_index, n_atoms, n_rows: int) -> np.ndarray | None:
+    """Atoms of each sample, from whichever of the two was given; None where samples are no sums over atoms.
+
+    Parameters
+    ----------
+    structure_index : integer array (n_rows,) or None
+    n_atoms : array (n_rows,) or None
+    n_rows : int
+
+    Returns
+    -------
+    array (n_samples,), float64, or None
+
+    Raises
+    ------
+    ValueError
+        If both are given, a structure has no atom, or the length is wrong.
+    """
+    if structure_index is not None and n_atoms is not None:
+        raise ValueError("structure_index and n_atoms exclude each other: with both the features would be summed twice")
+    if structure_index is not None:
+        index = as_array(structure_index)
+        if index.dtype.kind not in "iu" or index.shape != (n_rows,) or index.min() < 0:
+            raise ValueError(f"structure_index must hold one integer >= 0 for each of the {n_rows} rows of features")
+        counts = np.bincount(index)
+        if (counts == 0).any():
+            raise ValueError(f"structure_index must name every structure, got no atom of {int(np.argmin(counts))}")
+        return counts.astype(np.float64)
+    if n_atoms is None:
+        return None
+    n_atoms = target_vector(n_atoms, n_rows, "n_atoms")
+    if (n_atoms < 1).any():
+        raise ValueError(f"n_atoms must be at least 1, got {n_atoms.min():g}")
+    return n_atoms
+
+
+def baseline_columns(composition, n_atoms: np.ndarray | None, n_samples: int) -> np.ndarray:
+    """Columns of the baseline: the composition, or else the number of atoms, or else a constant.
+
+    Parameters
+    ----------
+    composition : array (n_samples, n_species) or None
+    n_atoms : array (n_samples,) or None
+    n_samples : int
+
+    Returns
+    -------
+    array (n_samples, n_baseline), float64
+
+    Raises
+    ------
+    ValueError
+        If the composition is not finite or has another number of rows.
+    """
+    if composition is None:
+        return np.ones((n_samples, 1)) if n_atoms is None else n_atoms[:, None].copy()
+    columns = feature_matrix(composition, "composition").astype(np.float64)
+    if len(columns) != n_samples:
+        raise ValueError(f"composition must have one row for each of the {n_samples} samples, got {len(columns)}")
+    return columns

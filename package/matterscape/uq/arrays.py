@@ -9,7 +9,41 @@ ROWS_PER_BLOCK = 4096
 
 def as_array(values) -> np.ndarray:
     """Numpy view of a numpy array, a list or a torch tensor (detached, brought to the CPU)."""
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+    if hasattr(values, "detach"):
+        return values.detach().cpu().numpy()
+    try:
+        return np.asarray(values)
+    except ValueError:  # rows of different lengths, which the checks of the type refuse
+        return np.empty(len(values), dtype=object)
+
+
+def feature_pair(first, second, n_features: int) -> tuple:
+    """Two feature matrices, of which either none or both are tensors, on one device.
+
+    Parameters
+    ----------
+    first, second : array or tensor (n_samples, n_features)
+    n_features : int
+
+    Returns
+    -------
+    two arrays, checked; or two tensors, of which only what was an array is checked
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`feature_matrix`.
+    """
+    pair = [
+        values if hasattr(values, "detach") else feature_matrix(values, name, n_features)
+        for name, values in (("first", first), ("second", second))
+    ]
+    devices = [values.device for values in pair if hasattr(values, "detach")]
+    if len(devices) == 1:
+        import torch
+
+        pair = [torch.as_tensor(values, device=devices[0]) for values in pair]
+    return tuple(pair)
 
 
 def feature_matrix(features, name: str = "features", n_features: int | None = None) -> np.ndarray:

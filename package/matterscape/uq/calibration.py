@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
+from matterscape.checks import check_whole
 from matterscape.uq.arrays import error_vector, feature_matrix, positive_vector
 
 #: Grid of the authors' code: varsigma from 1e-5 to below 1e5 in quarter decades, squared.
@@ -246,8 +247,7 @@ def ensemble_variance_scale(errors, variances, n_members: int | None = None) -> 
     scale = float(np.mean(squares / positive_vector(variances, len(squares), "variances")))
     if n_members is None:
         return scale
-    if n_members != int(n_members) or n_members < 4:
-        raise ValueError(f"n_members must be a whole number above 3, for <1/variance> to exist, got {n_members}")
+    check_whole("n_members", n_members, 4, "number of members")
     corrected = (n_members - 3) / (n_members - 1) * scale - 1.0 / n_members
     if corrected <= 0:
         raise ValueError(

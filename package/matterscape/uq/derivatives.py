@@ -4,7 +4,6 @@ With E_k = w_k . f(r), dE_k/dr is a combination of df_c/dr. The smaller of the n
 features is the number of passes backwards through the network; the rest is a matrix product.
 """
 
-import numpy as np
 import torch
 
 from matterscape.uq.arrays import feature_matrix
@@ -93,8 +92,8 @@ def _pulled_back(features: torch.Tensor, combinations: torch.Tensor, inputs: tor
 
 def _check_graph(features: torch.Tensor, inputs: torch.Tensor) -> None:
     if not isinstance(features, torch.Tensor) or features.ndim != 2 or features.numel() == 0:
-        shape = tuple(np.shape(features))
-        raise ValueError(f"features must be a non-empty tensor (samples, features), got shape {shape}")
+        shape = f"shape {tuple(features.shape)}" if isinstance(features, torch.Tensor) else type(features).__name__
+        raise ValueError(f"features must be a non-empty tensor (samples, features), got {shape}")
     if not (isinstance(inputs, torch.Tensor) and inputs.requires_grad):
         raise ValueError("inputs must be a tensor that requires gradients before the features are computed from it")
     if not features.requires_grad:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from matterscape.checks import check_whole
+from matterscape.uq.last_layer import LastLayerEnsemble, check_module
 
 
 def seeded_linear(
@@ -30,7 +31,7 @@ def seeded_linear(
     -------
     torch.nn.Linear
     """
-    layer = torch.nn.utils.skip_init(torch.nn.Linear, n_inputs, n_outputs, bias=bias, dtype=dtype)
+    layer = torch.nn.utils.skip_init(torch.nn.Linear, int(n_inputs), int(n_outputs), bias=bias, dtype=dtype)
     bound = n_inputs**-0.5
     for parameter in layer.parameters():
         torch.nn.init.uniform_(parameter, -bound, bound, generator=generator)
@@ -75,12 +76,15 @@ class ShallowEnsemble(torch.nn.Module):
 
     Raises
     ------
+    TypeError
+        If the body is no module.
     ValueError
         If there are no members or no features.
     """
 
     def __init__(self, body: torch.nn.Module, n_features: int, n_members: int, bias: bool = True, *, seed: int = 0):
         super().__init__()
+        check_module("body", body)
         check_whole("n_features", n_features, 1)
         check_whole("n_members", n_members, 1)
         like = next(body.parameters(), torch.empty(0, dtype=torch.float64))
@@ -136,11 +140,12 @@ class ShallowEnsemble(torch.nn.Module):
             Of the sum over the samples of the members' mean.
         """
         inputs = inputs.detach().requires_grad_()
-        members = self(inputs)
-        # 1 / n_members is fed in where the members come out: no mean, no sum, and no copy of the members.
-        share = torch.full((), 1.0 / self.n_members, dtype=members.dtype, device=members.device)
-        (gradient,) = torch.autograd.grad(members, inputs, share.expand_as(members))
-        return members.detach(), gradient
+        features = self.body(inputs)
+        members = self.head(features.detach()).detach()
+        # Only the weights of the mean go back through the body, so that the members cost one product forward.
+        mean_weight = self.head.weight.detach().mean(dim=0)
+        (gradient,) = torch.autograd.grad(features, inputs, mean_weight.expand_as(features))
+        return members, gradient
 
     def mean_and_variance(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean of the members and their unbiased variance.
@@ -156,15 +161,13 @@ class ShallowEnsemble(torch.nn.Module):
         """
         return mean_and_variance(self(*inputs))
 
-    def last_layer(self):
+    def last_layer(self) -> LastLayerEnsemble:
         """The last layers of all members as they are now, for features from elsewhere, sums over atoms, propagation.
 
         Returns
         -------
-        matterscape.uq.last_layer.LastLayerEnsemble
+        LastLayerEnsemble
         """
-        from matterscape.uq.last_layer import LastLayerEnsemble
-
         return LastLayerEnsemble.from_linear(self.head)
 
 
@@ -175,10 +178,22 @@ class DeepEnsemble(torch.nn.Module):
     ----------
     networks : iterable of torch.nn.Module
         Each maps the inputs to one number per sample (n_samples, 1), and starts from weights of its own.
+
+    Raises
+    ------
+    TypeError
+        If one of them is no module.
+    ValueError
+        If there is none.
     """
 
     def __init__(self, networks: Iterable[torch.nn.Module]):
         super().__init__()
+        networks = list(networks)
+        if not networks:
+            raise ValueError("networks must hold at least one network, got none")
+        for k, network in enumerate(networks):
+            check_module(f"networks[{k}]", network)
         self.networks = torch.nn.ModuleList(networks)
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -209,9 +224,13 @@ def mean_and_variance(members: Tensor) -> tuple[Tensor, Tensor]:
 
     Raises
     ------
+    TypeError
+        If the members are no tensor.
     ValueError
         If there are fewer than two members.
     """
+    if not isinstance(members, Tensor):
+        raise TypeError(f"members must be a tensor (samples, members), got {type(members).__name__}")
     if members.shape[-1] < 2:
         raise ValueError(f"members must be at least 2, because their spread is the variance, got {members.shape[-1]}")
     variance, mean = torch.var_mean(members, dim=-1, correction=1)

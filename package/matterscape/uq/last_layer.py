@@ -6,14 +6,16 @@ where they come from: heads that were trained together (Kellner, Ceriotti, Mach.
 (2024)) or samples of the posterior of a linear layer (Bigi et al., Mach. Learn.: Sci. Technol. 5, 045018 (2024)).
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from matterscape.checks import check_number, check_whole
-from matterscape.uq.arrays import as_array, feature_matrix, row_blocks, target_vector
+from matterscape.checks import check_whole
+from matterscape.uq.arrays import as_array, feature_matrix, feature_pair, row_blocks, target_vector
+from matterscape.uq.propagation import stretched
 
 if TYPE_CHECKING:
     import torch
@@ -166,6 +168,7 @@ class LastLayerEnsemble:
         -------
         array or tensor (n_a, n_b), float64
         """
+        first, second = feature_pair(first, second, self.n_features)
         first = self._times(first, self._deviations, "first")
         return first @ self._times(second, self._deviations, "second").T / (self.n_members - 1)
 
@@ -180,6 +183,7 @@ class LastLayerEnsemble:
         -------
         array or tensor (n_samples,), float64
         """
+        first, second = feature_pair(first, second, self.n_features)
         first = self._times(first, self._deviations, "first")
         second = self._times(second, self._deviations, "second")
         if len(first) != len(second):
@@ -201,8 +205,7 @@ class LastLayerEnsemble:
         -------
         LastLayerEnsemble
         """
-        check_number("factor", factor, positive=True)
-        return LastLayerEnsemble(self._mean[:, None] + factor * self._deviations)
+        return LastLayerEnsemble(stretched(self.weights, factor))
 
     def subset(self, members) -> "LastLayerEnsemble":
         """Ensemble of some of the members.
@@ -215,12 +218,23 @@ class LastLayerEnsemble:
         Returns
         -------
         LastLayerEnsemble
+
+        Raises
+        ------
+        ValueError
+            If these are not members of the ensemble, or fewer than two.
         """
+        accepted = f"a number from 2 to {self.n_members}, a slice, or integers or truth values that name members"
         if isinstance(members, int | np.integer) and not isinstance(members, bool):
             if not 2 <= members <= self.n_members:
-                raise ValueError(f"members is {members}; accepted is a number from 2 to {self.n_members}")
+                raise ValueError(f"members is {members}; accepted is {accepted}")
             members = slice(int(members))
-        return LastLayerEnsemble(self.weights[:, members])
+        chosen = members if isinstance(members, slice) else as_array(members)
+        try:
+            weights = self.weights.T[chosen].T
+        except IndexError:
+            raise ValueError(f"members is {members!r}; accepted is {accepted}") from None
+        return LastLayerEnsemble(weights)
 
     def _times(self, features, matrix: np.ndarray, name: str = "features"):
         if hasattr(features, "detach"):
@@ -285,8 +299,7 @@ def _linear_layers(module: "torch.nn.Module", layer: "str | torch.nn.Linear | No
     """Layers to watch, by name."""
     import torch
 
-    if not isinstance(module, torch.nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    check_module("module", module)
     named = dict(module.named_modules())
     if layer is None:
         found = {name: part for name, part in named.items() if isinstance(part, torch.nn.Linear)}
@@ -300,7 +313,7 @@ def _linear_layers(module: "torch.nn.Module", layer: "str | torch.nn.Linear | No
     else:
         found = {name: part for name, part in named.items() if part is layer}
         if not found:
-            raise ValueError("layer is not part of the module")
+            raise ValueError(f"layer must be part of the module, or the name of one, got {type(layer).__name__}")
     _check_linear(next(iter(found.values())), "layer")
     return found
 
@@ -311,11 +324,15 @@ def _features_of_call(
     """Input rows of the last of the candidate layers that the module calls."""
     import torch
 
-    calls: list[tuple[str, torch.Tensor, torch.Tensor]] = []
+    counts: Counter[str] = Counter()
+    last: list = []  # of the calls so far; the other layers' activations are not kept
+
+    def keep(name: str, arguments: tuple, keywords: dict, output: torch.Tensor) -> None:
+        counts[name] += 1
+        last[:] = name, arguments[0] if arguments else keywords["input"], output
+
     handles = [
-        part.register_forward_hook(
-            lambda _part, arguments, output, name=name: calls.append((name, arguments[0], output))
-        )
+        part.register_forward_hook(lambda _, *call, name=name: keep(name, *call), with_kwargs=True)
         for name, part in candidates.items()
     ]
     try:
@@ -323,12 +340,11 @@ def _features_of_call(
     finally:
         for handle in handles:
             handle.remove()
-    if not calls:
-        raise ValueError(f"layer '{'; '.join(candidates)}' is not called when the module runs")
-    name, features, output = calls[-1]
-    n_calls = sum(called == name for called, _, _ in calls)
-    if n_calls > 1:
-        raise ValueError(f"layer '{name}' is called {n_calls} times in one run, so its features are not unique")
+    if not last:
+        raise ValueError(f"layer '{', '.join(candidates)}' is not called when the module runs")
+    name, features, output = last
+    if counts[name] > 1:
+        raise ValueError(f"layer '{name}' is called {counts[name]} times in one run, so its features are not unique")
     if must_be_output and not _same_numbers(result, output):
         raise ValueError(
             f"the output of the module is not that of its last linear layer '{name}'; name the layer if what follows "
@@ -370,6 +386,14 @@ def evaluation_mode(module: "torch.nn.Module") -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
+
+
+def check_module(name: str, module: Any) -> None:
+    """Raise ``TypeError`` unless an argument is a module of torch."""
+    import torch
+
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"{name} must be a torch.nn.Module, got {type(module).__name__}")
 
 
 def _check_linear(layer: Any, name: str) -> None:

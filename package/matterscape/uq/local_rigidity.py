@@ -143,6 +143,8 @@ def _model(
 
 
 def _checked(blocks: Iterable, name: str, n_features: int | None) -> Iterator[np.ndarray]:
+    if not isinstance(blocks, Iterable):
+        raise TypeError(f"{name} must be a list of feature matrices, got {type(blocks).__name__}")
     count = 0
     for block in blocks:
         matrix = feature_matrix(block, f"{name}[{count}]", n_features)

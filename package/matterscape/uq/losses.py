@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from matterscape.checks import check_number
+
 FLOOR = 1e-10
 
 
@@ -30,6 +32,8 @@ def gaussian_negative_log_likelihood(mean: Tensor, variance: Tensor, target: Ten
 
     Raises
     ------
+    TypeError
+        If one of the three is no tensor.
     ValueError
         If the shapes differ, a variance is negative, or the floor is not positive.
     """
@@ -57,6 +61,8 @@ def gaussian_ranked_probability(mean: Tensor, variance: Tensor, target: Tensor, 
 
     Raises
     ------
+    TypeError
+        If one of the three is no tensor.
     ValueError
         If the shapes differ, a variance is negative, or the floor is not positive.
     """
@@ -72,10 +78,12 @@ def gaussian_ranked_probability(mean: Tensor, variance: Tensor, target: Tensor, 
 
 
 def _check(mean: Tensor, variance: Tensor, target: Tensor, floor: float) -> None:
+    for name, values in (("mean", mean), ("variance", variance), ("target", target)):
+        if not isinstance(values, Tensor):
+            raise TypeError(f"{name} must be a tensor, got {type(values).__name__}")
     if not mean.shape == variance.shape == target.shape:
         shapes = ", ".join(str(tuple(values.shape)) for values in (mean, variance, target))
         raise ValueError(f"mean, variance and target must have one shape, got {shapes}")
-    if not floor > 0:
-        raise ValueError(f"floor must be a positive variance, got {floor}")
+    check_number("floor", floor, positive=True)
     if (variance < 0).any():
         raise ValueError(f"variance must not be negative, got {variance.min().item()}")

@@ -31,20 +31,24 @@ def feature_tensor(features: torch.Tensor, name: str = "features", n_features: i
     Raises
     ------
     TypeError
-        If the entries are not real numbers.
+        If it is no tensor, or its entries are not real numbers.
     ValueError
         If the matrix is not two-dimensional, is empty, holds a non-finite number or has the wrong number of columns.
     """
+    if not isinstance(features, torch.Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(features).__name__}")
     if features.is_complex() or features.dtype == torch.bool:
         raise TypeError(f"{name} must hold real numbers, got dtype {features.dtype}")
     if features.ndim != 2 or features.numel() == 0:
         raise ValueError(f"{name} must be a non-empty matrix (samples, features), got shape {tuple(features.shape)}")
     if n_features is not None and features.shape[1] != n_features:
         raise ValueError(f"{name} must have {n_features} columns, got {features.shape[1]}")
-    finite = torch.isfinite(features.detach()).all(dim=1)
-    if not bool(finite.all()):
-        raise ValueError(f"{name} must be finite, got NaN or infinity in row {int(finite.int().argmin())}")
-    return features.to(torch.float64)
+    result = features.to(torch.float64)
+    if not bool(torch.isfinite(result.detach().sum())):  # cheaper than a look at every entry
+        finite = torch.isfinite(result.detach()).all(dim=1)
+        if not bool(finite.all()):
+            raise ValueError(f"{name} must be finite, got NaN or infinity in row {int(finite.int().argmin())}")
+    return result
 
 
 def quadratic_form(inverse_factor: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -63,10 +67,13 @@ def quadratic_form(inverse_factor: torch.Tensor, rows: torch.Tensor) -> torch.Te
 
     Raises
     ------
+    TypeError
+        If an argument is no tensor of real numbers.
     ValueError
-        If the rows are not a finite matrix of the right width.
+        If the factor is no square matrix, or the rows are not a finite matrix of the right width.
     """
-    return _quadratic_form(inverse_factor.detach(), feature_tensor(rows, "rows", len(inverse_factor)))
+    inverse_factor = _factor(inverse_factor)
+    return _quadratic_form(inverse_factor, feature_tensor(rows, "rows", len(inverse_factor)))
 
 
 def inverse_product(inverse_factor: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -84,10 +91,20 @@ def inverse_product(inverse_factor: torch.Tensor, rows: torch.Tensor) -> torch.T
 
     Raises
     ------
+    TypeError
+        If an argument is no tensor of real numbers.
     ValueError
-        If the rows are not a finite matrix of the right width.
+        If the factor is no square matrix, or the rows are not a finite matrix of the right width.
     """
-    return _inverse_product(inverse_factor.detach(), feature_tensor(rows, "rows", len(inverse_factor)))
+    inverse_factor = _factor(inverse_factor)
+    return _inverse_product(inverse_factor, feature_tensor(rows, "rows", len(inverse_factor)))
+
+
+def _factor(inverse_factor: torch.Tensor) -> torch.Tensor:
+    factor = feature_tensor(inverse_factor, "inverse_factor").detach()
+    if factor.shape[0] != factor.shape[1]:
+        raise ValueError(f"inverse_factor must be a square matrix, got shape {tuple(factor.shape)}")
+    return factor
 
 
 def _square_reference(inverse_factor: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

@@ -391,6 +391,8 @@ def block_bootstrap(
     if not series:
         raise ValueError("series must hold at least one array, got none")
     arrays = [as_array(values) for values in series]
+    if any(values.ndim == 0 for values in arrays):
+        raise ValueError("series must have one entry for each frame, got a single number")
     n_frames = len(arrays[0])
     if any(len(values) != n_frames for values in arrays):
         raise ValueError(f"series must have the same number of frames, got {[len(values) for values in arrays]}")
@@ -399,6 +401,7 @@ def block_bootstrap(
         slowest = max(_slowest_time(values.reshape(n_frames, -1)) for values in arrays)
         block_length = min(math.ceil(CORRELATION_TIMES_PER_BLOCK * slowest), n_frames)
     check_whole("block_length", block_length, 1)
+    block_length = int(block_length)
     if block_length > n_frames:
         raise ValueError(f"block_length must not exceed the {n_frames} frames, got {block_length}")
     n_blocks = -(-n_frames // block_length)

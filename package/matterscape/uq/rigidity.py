@@ -17,8 +17,8 @@ from scipy.linalg import LinAlgError, cholesky
 from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dtpqrt, dtrtri
 
-from matterscape.checks import check_number
-from matterscape.uq.arrays import as_array, feature_matrix, row_blocks, target_vector
+from matterscape.checks import check_number, is_number
+from matterscape.uq.arrays import as_array, feature_matrix, feature_pair, row_blocks, target_vector
 from matterscape.uq.last_layer import LastLayerEnsemble
 
 if TYPE_CHECKING:
@@ -45,11 +45,17 @@ def gram(feature_blocks, weights=None, out=None) -> np.ndarray:
 
     Raises
     ------
+    TypeError
+        If ``feature_blocks`` is no matrix and cannot be iterated over, or entries are not real numbers.
     ValueError
         If there is no block, a number is not finite, the blocks differ in width, a weight is negative, or ``out`` has
         another shape or type.
     """
     is_matrix = hasattr(feature_blocks, "shape")
+    if not (is_matrix or isinstance(feature_blocks, Iterable)):
+        raise TypeError(
+            f"feature_blocks must be a matrix or an iterable of matrices, got {type(feature_blocks).__name__}"
+        )
     if weights is not None and not is_matrix:
         raise ValueError("weights needs one feature matrix, got an iterable of blocks")
     roots = None if weights is None else row_blocks(_roots(weights, len(feature_blocks)))
@@ -101,8 +107,11 @@ def gram_matrix(gram) -> np.ndarray:
         If it is not square, symmetric and finite.
     """
     matrix = feature_matrix(gram, "gram").astype(np.float64)
-    if matrix.shape[0] != matrix.shape[1] or np.abs(matrix - matrix.T).max() > 1e-10 * np.abs(matrix).max():
+    if matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"gram must be a symmetric square matrix, got shape {matrix.shape}")
+    asymmetry = np.abs(matrix - matrix.T).max()
+    if asymmetry > 1e-10 * np.abs(matrix).max():
+        raise ValueError(f"gram must be a symmetric square matrix, got mirror entries that differ by {asymmetry:.1e}")
     return matrix
 
 
@@ -134,7 +143,7 @@ class Rigidity:
     gram : array (n_features, n_features)
         F^T F of the training rows, from :func:`gram`.
     regularisation : float
-        Penalty lambda of the model, in the units of the Gram matrix.
+        Penalty lambda (varsigma^2) of the model, in the units of the Gram matrix.
     variance_scale : float
         The factor alpha^2 that turns f^T C^-1 f into a variance; see :meth:`calibrated`.
 
@@ -145,19 +154,50 @@ class Rigidity:
     """
 
     def __init__(self, gram, regularisation: float, *, variance_scale: float = 1.0):
-        self.gram = gram_matrix(gram)
-        if not (np.isfinite(regularisation) and regularisation >= 0):
-            raise ValueError(f"regularisation must be a number >= 0, got {regularisation}")
+        matrix = gram_matrix(gram)
+        if not (is_number(regularisation) and regularisation >= 0):
+            raise ValueError(f"regularisation must be a number >= 0, got {regularisation!r}")
         check_number("variance_scale", variance_scale, positive=True)
-        self.regularisation = float(regularisation)
-        self.variance_scale = float(variance_scale)
+        single = as_array(gram).dtype == np.float32  # the small eigenvalues were lost before they came here
+        rounding = np.trace(matrix) * np.finfo(np.float32 if single else float).eps
         try:
-            self._factor = cholesky(self.gram + regularisation * np.eye(len(self.gram)), lower=True)
+            factor = cholesky(matrix + regularisation * np.eye(len(matrix)), lower=True)
         except LinAlgError:
+            factor = None
+        # rounding alone can make a singular matrix look positive definite
+        lost = regularisation <= (rounding if single else 0.0)
+        if factor is None or (lost and np.diag(factor).min() ** 2 <= rounding):
             raise ValueError(
                 f"regularisation {regularisation:g} leaves the Gram matrix singular; it must exceed about "
-                f"{np.trace(self.gram) * np.finfo(float).eps:.1e}"
-            ) from None
+                f"{rounding:.1e}"
+            )
+        self._set(matrix, regularisation, variance_scale, factor)
+
+    @classmethod
+    def from_factor(cls, gram, regularisation: float, variance_scale: float, upper: np.ndarray) -> "Rigidity":
+        """Rigidity whose factor is known already, from orthogonal transformations that form no squares.
+
+        Parameters
+        ----------
+        gram : array (n_features, n_features)
+        regularisation : float
+        variance_scale : float
+        upper : array (n_features, n_features)
+            Its upper triangle R has R^T R = F^T F + regularisation 1; signs of its rows do not matter.
+
+        Returns
+        -------
+        Rigidity
+        """
+        result = cls.__new__(cls)
+        result._set(gram, regularisation, variance_scale, (np.sign(np.diag(upper))[:, None] * np.triu(upper)).T)
+        return result
+
+    def _set(self, gram: np.ndarray, regularisation: float, variance_scale: float, factor: np.ndarray) -> None:
+        self.gram = gram
+        self.regularisation = float(regularisation)
+        self.variance_scale = float(variance_scale)
+        self._factor = factor
 
     @cached_property
     def _inverse_factor(self) -> np.ndarray:
@@ -241,12 +281,12 @@ class Rigidity:
         -------
         array or tensor (n_a, n_b)
         """
-        if hasattr(first, "detach") and hasattr(second, "detach"):
-            from matterscape.uq.quadratic import inverse_product
+        first, second = feature_pair(first, second, len(self.gram))
+        if hasattr(first, "detach"):
+            from matterscape.uq.quadratic import feature_tensor, inverse_product
 
-            return (
-                self.variance_scale * first.double() @ inverse_product(self._inverse_factor_beside(second), second).mT
-            )
+            first = feature_tensor(first, "first", len(self.gram))
+            return self.variance_scale * first @ inverse_product(self._inverse_factor_beside(second), second).mT
         return self.variance_scale * self.whiten(first) @ self.whiten(second).T
 
     def difference_variance(self, first, second):
@@ -260,7 +300,7 @@ class Rigidity:
         -------
         array or tensor (n_samples,)
         """
-        first, second = (rows if hasattr(rows, "detach") else as_array(rows) for rows in (first, second))
+        first, second = feature_pair(first, second, len(self.gram))
         if first.shape != second.shape:
             raise ValueError(
                 f"first and second must have the same shape, got {tuple(first.shape)} and {tuple(second.shape)}"
@@ -308,13 +348,9 @@ class Rigidity:
         rows = feature_matrix(rows, "rows", len(self.gram)).astype(np.float64, copy=False)
         if weights is not None:
             rows = rows * _roots(weights, len(rows))[:, None]
-        result = copy(self)
-        result.gram = self.gram + rows.T @ rows
-        # QR of the rows below L^T; its triangle is the new L^T up to the signs of its rows.
+        # QR of the rows below L^T, whose triangle is the new L^T
         upper, _, _, _ = dtpqrt(0, min(32, len(self.gram)), self._factor.T, rows)
-        result._factor = (np.sign(np.diag(upper))[:, None] * np.triu(upper)).T
-        result.__dict__.pop("_inverse_factor", None)
-        return result
+        return Rigidity.from_factor(self.gram + rows.T @ rows, self.regularisation, self.variance_scale, upper)
 
     def sample(self, coefficients, n_members: int, seed) -> LastLayerEnsemble:
         """Ensemble of weights with the covariance alpha^2 C^-1 around those of the model.

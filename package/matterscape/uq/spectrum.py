@@ -70,16 +70,23 @@ class RigiditySpectrum:
     def rigidity(self, regularisation: float, variance_scale: float = 1.0) -> Rigidity:
         """The rigidity at one regularisation.
 
+        Its factor comes from the eigenbasis, so that a regularisation below the rounding of the Gram matrix serves too.
+
         Parameters
         ----------
         regularisation : float
         variance_scale : float
+            alpha^2; positive.
 
         Returns
         -------
         Rigidity
         """
-        return Rigidity(self.gram, regularisation, variance_scale=variance_scale)
+        check_number("regularisation", regularisation)
+        check_number("variance_scale", variance_scale, positive=True)
+        roots = self.inverse_eigenvalues(regularisation) ** -0.5
+        upper = np.linalg.qr(roots[:, None] * self.vectors.T, mode="r")
+        return Rigidity.from_factor(self.gram, regularisation, variance_scale, upper)
 
     def inverse_eigenvalues(self, regularisation) -> np.ndarray:
         """Eigenvalues 1 / (lambda_k + regularisation) of C^-1.
@@ -90,7 +97,7 @@ class RigiditySpectrum:
 
         Returns
         -------
-        array (n_features,) or (n_features, n_grid)
+        array (n_features,) or (n_grid, n_features)
 
         Raises
         ------
@@ -108,7 +115,7 @@ class RigiditySpectrum:
             raise ValueError(
                 f"regularisation 0 leaves the Gram matrix singular; it must exceed about {self._rounding:.1e}"
             )
-        return 1.0 / (self.eigenvalues.reshape(-1, *[1] * values.ndim) + values)
+        return 1.0 / (self.eigenvalues + values[..., None])
 
     def degrees_of_freedom(self, regularisation):
         """Effective number of parameters, the sum over k of lambda_k / (lambda_k + regularisation).
@@ -121,7 +128,7 @@ class RigiditySpectrum:
         -------
         float or array (n_grid,)
         """
-        freedom = self.eigenvalues @ self.inverse_eigenvalues(regularisation)
+        freedom = self.inverse_eigenvalues(regularisation) @ self.eigenvalues
         return float(freedom) if freedom.ndim == 0 else freedom
 
     def sample(self, coefficients, regularisation: float, variance_scale: float, n_members: int, seed):
@@ -145,8 +152,9 @@ class RigiditySpectrum:
         -------
         LastLayerEnsemble
         """
+        check_number("regularisation", regularisation)
         check_number("variance_scale", variance_scale, positive=True)
-        roots = np.sqrt(variance_scale * self.inverse_eigenvalues(float(regularisation)))
+        roots = np.sqrt(variance_scale * self.inverse_eigenvalues(regularisation))
         return LastLayerEnsemble.around(coefficients, (self.vectors * roots) @ self.vectors.T, n_members, seed)
 
 
@@ -183,4 +191,4 @@ class SpectralRows:
         ValueError
             If a regularisation is negative or no finite number, or is zero where the Gram matrix is singular.
         """
-        return (self.squares @ self.spectrum.inverse_eigenvalues(regularisation)).T
+        return self.spectrum.inverse_eigenvalues(regularisation) @ self.squares.T

@@ -12,7 +12,7 @@ import torch
 from scipy.linalg import cho_factor, cho_solve
 
 from matterscape.checks import check_number, check_whole
-from matterscape.uq.last_layer import evaluation_mode
+from matterscape.uq.last_layer import check_module, evaluation_mode
 from matterscape.uq.rigidity import Rigidity, gram
 
 FORMS = ("primal", "kernel")
@@ -53,6 +53,8 @@ def full_rigidity_variance(
 
     Raises
     ------
+    TypeError
+        If ``module`` is no module of torch.
     ValueError
         If the module has no parameter to differentiate by, an output is not one finite number, an input set is
         empty, or an option is out of range.
@@ -62,6 +64,7 @@ def full_rigidity_variance(
     check_whole("batch_size", batch_size, 1, "number of samples")
     if form not in (None, *FORMS):
         raise ValueError(f"form must be 'primal' or 'kernel', got {form!r}")
+    check_module("module", module)
     sizes = {name: parameter.numel() for name, parameter in module.named_parameters() if parameter.requires_grad}
     if not sizes:
         raise ValueError("module must have parameters that require gradients, got none")
@@ -135,6 +138,7 @@ def _jacobian_blocks(
     for batch in samples.detach().split(batch_size):
         gradients = derivatives(parameters, batch)
         block = torch.cat([gradients[name].reshape(len(batch), -1) for name in names], dim=1)
-        if not bool(torch.isfinite(block).all()):
+        block = block.to("cpu", torch.float64).numpy()
+        if not np.isfinite(block.sum()):
             raise ValueError("module must have finite derivatives by its parameters, got NaN or infinity")
-        yield block.to("cpu", torch.float64).numpy()
+        yield block

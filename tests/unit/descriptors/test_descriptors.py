@@ -1,5 +1,7 @@
 """Descriptors: invariances, derivatives, limits, labels, pooling, bad input."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -227,6 +229,20 @@ def test_batch_and_blocks_equal_single_structures(structures, soap, monkeypatch)
     monkeypatch.setattr("matterscape.descriptors.soap.BLOCK_BYTES", 8 * 10 * soap.n_features)  # about ten atoms
     for pooling, expected in (("sum", together[8:17].sum(0)), ("mean", together[8:17].mean(0))):
         torch.testing.assert_close(soap(structures, pooling=pooling)[1], expected, rtol=1e-12, atol=1e-13)
+
+
+def test_known_pairs_are_used_and_differentiated(structures, soap):
+    pairs = structures.pairs(soap.expansion.cutoff)
+    pairs = dataclasses.replace(pairs, vectors=pairs.vectors.detach().requires_grad_())
+    rows = soap(structures, pairs=pairs)
+    assert torch.equal(rows, soap(structures))
+    assert torch.equal(soap(structures, pairs=pairs, pooling="sum"), soap(structures, pooling="sum"))
+    weights = torch.linspace(-1, 1, soap.n_features, dtype=torch.float64)
+    (slopes,) = torch.autograd.grad((rows @ weights).sum(), pairs.vectors)
+    batch = structures.with_gradients()
+    expected = forces((soap(batch) @ weights).sum(), batch)
+    total = torch.zeros_like(expected).index_add(0, pairs.first, slopes).index_add(0, pairs.second, -slopes)
+    assert torch.allclose(total, expected, rtol=0, atol=1e-12)
 
 
 def test_columns_describe_the_features(structures, soap):

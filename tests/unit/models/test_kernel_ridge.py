@@ -189,7 +189,21 @@ def test_state_survives_a_file(tmp_path):
         (lambda: KernelRidgeModel(kernel="cubic"), "kernel must be 'polynomial' or 'gaussian', got 'cubic'"),
         (lambda: KernelRidgeModel(exponent=1.5), "exponent must be a positive integer, got 1.5"),
         (lambda: KernelRidgeModel(width=-1.0), "width must be a positive number, got -1"),
-        (lambda: KernelRidgeModel(n_active=0), "n_active must be at least 1, got 0"),
+        (lambda: KernelRidgeModel(n_active=0), "n_active must be a whole number, at least 1, got 0"),
+        (lambda: KernelRidgeModel(n_active="all"), "n_active must be a whole number, at least 1, got 'all'"),
+        (lambda: KernelRidgeModel(width="wide"), "width must be a positive number, got 'wide'"),
+        (
+            lambda: KernelRidgeModel().fit(*smooth_problem()).missed_uncertainty(np.ones((2, 4)), n_atoms=[1, np.inf]),
+            "n_atoms must be finite, got inf for sample 1",
+        ),
+        (
+            lambda: KernelRidgeModel().fit(*smooth_problem()).predict(np.ones((2, 4)), n_atoms=[1, 2, 3]),
+            "n_atoms must have one number for each of the 2 samples",
+        ),
+        (
+            lambda: KernelRidgeModel().fit(*smooth_problem()).rigidity(np.ones((2, 4)), structure_index=["a", "b"]),
+            "structure_index must hold one integer >= 0",
+        ),
         (lambda: KernelRidgeModel().predict(np.ones((2, 2))), "must be fitted before"),
         (lambda: KernelRidgeModel().fit(np.zeros((9, 2)), np.arange(9)), "rows of zeros"),
         (lambda: KernelRidgeModel(kernel="gaussian").fit(np.ones((9, 2)), np.arange(9)), "width must be given"),

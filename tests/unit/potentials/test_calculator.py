@@ -43,6 +43,13 @@ def test_results_are_those_of_the_potential(silicon):
     np.testing.assert_allclose(silicon.calc.get_property("flux_tensors"), result.flux_tensors, atol=1e-13)
 
 
+def test_results_that_ase_does_not_know_are_left_behind_by_structures(silicon):
+    silicon.get_stress()
+    assert "flux_tensors" in silicon.calc.results
+    kept = Structures.from_ase(silicon).to_ase()[0].calc.results
+    assert kept["energy"] == silicon.get_potential_energy() and "flux_tensors" not in kept
+
+
 def test_stress_is_the_derivative_in_the_strain(silicon):
     np.testing.assert_allclose(silicon.get_stress(), calculate_numerical_stress(silicon, eps=1e-5), atol=1e-9)
 

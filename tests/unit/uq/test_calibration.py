@@ -278,7 +278,10 @@ def test_bad_pairs_meet_a_sentence(errors, variances, message):
             lambda: calibrate(Rows(np.eye(3), np.zeros((3, 3))), np.ones(3)),
             "inverse rigidities of rows must be positive",
         ),
-        (lambda: ensemble_variance_scale(np.ones(3), np.ones(3), 3), "n_members must be a whole number above 3"),
+        (
+            lambda: ensemble_variance_scale(np.ones(3), np.ones(3), 3),
+            "n_members is 3; accepted is a whole number .* at least 4",
+        ),
         (lambda: ensemble_variance_scale(np.full(3, 0.1), np.ones(3), 5), "errors must exceed the noise of the mean"),
         (lambda: isotonic_calibration(np.ones(3), np.ones(3))([0.0]), "predicted variances must be positive"),
     ],

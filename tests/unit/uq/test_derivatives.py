@@ -143,6 +143,7 @@ def test_the_graph_is_kept_and_the_dtype_is_that_of_the_inputs():
         ({"inputs": torch.ones(2, 3)}, "inputs must be a tensor that requires gradients"),
         ({"inputs": torch.ones(2, 3, requires_grad=True)}, "features must be computed from inputs, got features whose"),
         ({"features": torch.ones(2, 3)}, "got features without a graph"),
+        ({"features": [[1.0], [2.0, 3.0]]}, "must be a non-empty tensor .* got list"),
         ({"features": torch.ones(3, requires_grad=True)}, r"non-empty tensor \(samples, features\), got shape \(3,\)"),
     ],
 )

@@ -97,6 +97,14 @@ def test_deep_ensemble_holds_networks_side_by_side():
 def test_bad_input_meets_a_sentence():
     with pytest.raises(ValueError, match="n_members is 0; accepted is a whole number, at least 1"):
         ShallowEnsemble(body(), 7, 0)
+    with pytest.raises(TypeError, match="body must be a torch.nn.Module, got ndarray"):
+        ShallowEnsemble(np.ones(3), 7, 4)
+    with pytest.raises(TypeError, match=r"networks\[1\] must be a torch.nn.Module, got str"):
+        DeepEnsemble([nn.Linear(2, 1), "network"])
+    with pytest.raises(ValueError, match="networks must hold at least one network"):
+        DeepEnsemble([])
+    with pytest.raises(TypeError, match="members must be a tensor"):
+        mean_and_variance(np.ones((3, 2)))
     with pytest.raises(ValueError, match="n_features is 2.5"):
         ShallowEnsemble(body(), 2.5, 4)
     with pytest.raises(ValueError, match="at least 2, because their spread is the variance, got 1"):

@@ -115,6 +115,17 @@ def test_long_matrices_pass_in_blocks(ensemble):
     np.testing.assert_allclose(ensemble.variance(rows), (rows @ ensemble.weights).var(axis=1, ddof=1), rtol=1e-11)
 
 
+def test_a_tensor_and_an_array_make_a_tensor(ensemble, features):
+    """Mixed, nothing is detached: the result can be differentiated by what was a tensor."""
+    x = torch.tensor(features[:3], requires_grad=True)
+    for method in (ensemble.covariance, ensemble.difference_variance):
+        expected = method(features[:3], features[3:6])
+        for result in (method(x, features[3:6]), method(x, torch.tensor(features[3:6]))):
+            np.testing.assert_allclose(result.detach(), expected, rtol=1e-12)
+            assert torch.autograd.grad(result.sum(), x)[0].abs().max() > 0
+        np.testing.assert_allclose(method(features[:3], torch.tensor(features[3:6])), expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_heads_of_a_linear_layer(bias):
     layer = torch.nn.Linear(4, 7, bias=bias, dtype=torch.float64)
@@ -148,6 +159,10 @@ def test_heads_of_a_linear_layer(bias):
         (lambda e, x: e.subset(1), ValueError, "members is 1; accepted is a number from 2 to 11"),
         (lambda e, x: e.subset(12), ValueError, "members is 12; accepted is a number from 2 to 11"),
         (lambda e, x: e.subset([3]), ValueError, "at least 2 members, got 1"),
+        (lambda e, x: e.subset([0, 11]), ValueError, r"members is \[0, 11\]; accepted is a number from 2 to 11"),
+        (lambda e, x: e.subset("all"), ValueError, "members is 'all'; accepted"),
+        (lambda e, x: e.subset([True, False]), ValueError, "members is .* or truth values that name members"),
+        (lambda e, x: e.members([[1.0], [2.0, 3.0]]), TypeError, "features must hold real numbers, got dtype object"),
     ],
 )
 def test_bad_input_of_the_ensemble(ensemble, features, call, kind, message):
@@ -237,6 +252,52 @@ def test_sums_over_atoms_need_the_name_of_the_layer():
         last_layer_features(model, atoms, structure, layer="spare")
 
 
+class Interface(torch.nn.Module):
+    """A residual network whose last layer is called by keyword, and whose output others have to unpack."""
+
+    def __init__(self, packed):
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(3, 6), torch.nn.Linear(6, 6)
+        self.head, self.packed = torch.nn.Linear(6, 1, bias=False), packed
+
+    def forward(self, x):
+        hidden = torch.tanh(self.first(x))
+        return self.packed(self.head(input=hidden + torch.tanh(self.second(hidden))))
+
+
+@pytest.mark.parametrize(
+    "packed, unpacked, named",
+    [
+        (lambda y: y, lambda y: y, False),
+        (lambda y: y[:, 0], lambda y: y[:, None], False),
+        (lambda y: (y, y.square()), lambda y: y[0], True),
+        (lambda y: {"energy": y}, lambda y: y["energy"], True),
+    ],
+    ids=["matrix", "vector", "tuple", "dict"],
+)
+def test_networks_of_all_kinds_of_interface(packed, unpacked, named):
+    torch.manual_seed(0)
+    module, x = Interface(packed), inputs(7).float()
+    rows = last_layer_features(module, x, layer="head" if named else None, batch_size=3)
+    assert rows.dtype == torch.float32 and rows.shape == (7, 6)
+    torch.testing.assert_close(rows @ module.head.weight.T, unpacked(module(x)))
+    if named:
+        with pytest.raises(ValueError, match="not that of its last linear layer 'head'; name the layer"):
+            last_layer_features(module, x)
+
+
+def test_convolutions_and_transformers():
+    torch.manual_seed(0)
+    conv = torch.nn.Sequential(torch.nn.Conv1d(2, 3, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(12, 2))
+    block = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    transformer = torch.nn.Sequential(torch.nn.TransformerEncoder(block, 1), torch.nn.Linear(8, 1)).eval()
+    for module, x in ((conv, torch.randn(5, 2, 6)), (transformer, torch.randn(5, 4, 8))):
+        rows = last_layer_features(module, x)
+        weights = torch.cat([module[-1].weight.T, module[-1].bias[None]])
+        expected = module(x).detach()
+        torch.testing.assert_close(rows @ weights, expected.reshape(-1, expected.shape[-1]))
+
+
 class Twice(torch.nn.Module):
     def __init__(self):
         super().__init__()
@@ -256,7 +317,7 @@ def sequence(*parts):
         (sequence(torch.nn.ReLU()), {}, ValueError, "not that of its last linear layer '0'"),
         (sequence(torch.nn.ReLU()), {"layer": "1"}, TypeError, "layer must be a torch.nn.Linear, got ReLU"),
         (sequence(), {"layer": "head"}, ValueError, "layer 'head' is not in the module, which has 0"),
-        (sequence(), {"layer": torch.nn.Linear(2, 2)}, ValueError, "layer is not part of the module"),
+        (sequence(), {"layer": torch.nn.Linear(2, 2)}, ValueError, "layer must be part of the module"),
         (torch.nn.ReLU(), {}, ValueError, "module has no torch.nn.Linear"),
         (Twice().double(), {}, ValueError, "layer 'layer' is called 2 times"),
         (sequence(), {"batch_size": 0}, ValueError, "batch_size is 0"),

@@ -111,7 +111,9 @@ def test_bad_input_meets_a_sentence(loss):
     mean, variance, target = samples(3)
     with pytest.raises(ValueError, match=r"one shape, got \(3,\), \(3,\), \(3, 1\)"):
         loss(mean, variance, target[:, None])
+    with pytest.raises(TypeError, match="variance must be a tensor, got ndarray"):
+        loss(mean, variance.detach().numpy(), target)
     with pytest.raises(ValueError, match="variance must not be negative, got -"):
         loss(mean, -variance, target)
-    with pytest.raises(ValueError, match="floor must be a positive variance, got 0"):
+    with pytest.raises(ValueError, match="floor is 0.0; accepted is a positive number"):
         loss(mean, variance, target, floor=0.0)

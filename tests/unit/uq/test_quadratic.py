@@ -125,6 +125,7 @@ def test_the_factor_is_a_constant(inverse_factor):
     [
         (torch.ones(2, 6), ValueError, "rows must have 7 columns, got 6"),
         (torch.ones(7), ValueError, "rows must be a non-empty matrix"),
+        (np.ones((2, 7)), TypeError, "rows must be a tensor, got ndarray"),
         (torch.empty(0, 7), ValueError, "rows must be a non-empty matrix"),
         (torch.tensor([[1.0] * 7, [torch.nan] * 7]), ValueError, "rows must be finite, got NaN or infinity in row 1"),
         (torch.ones(2, 7, dtype=torch.bool), TypeError, "rows must hold real numbers, got dtype torch.bool"),
@@ -132,5 +133,7 @@ def test_the_factor_is_a_constant(inverse_factor):
 )
 def test_bad_input(inverse_factor, f, kind, message):
     for function in (quadratic_form, inverse_product):
+        with pytest.raises(ValueError, match="inverse_factor must be a square matrix"):
+            function(inverse_factor[:, :3], rows(2))
         with pytest.raises(kind, match=message):
             function(inverse_factor, f)

@@ -312,6 +312,7 @@ def test_bootstrap_warns_of_few_blocks():
         (lambda v, a: several_observables(v, a[:, 0], beta=1.0), "at least two models, got shape \\(500,\\)"),
         (lambda v, a: integrated_correlation_time(a[:1]), "at least two frames, got 1"),
         (lambda v, a: block_bootstrap(np.mean), "series must hold at least one array"),
+        (lambda v, a: block_bootstrap(np.mean, 3.0), "one entry for each frame, got a single number"),
         (lambda v, a: block_bootstrap(np.mean, v, a[1:]), "the same number of frames, got \\[500, 499\\]"),
         (lambda v, a: block_bootstrap(np.mean, v, block_length=501), "must not exceed the 500 frames, got 501"),
         (lambda v, a: block_bootstrap(np.mean, v, n_resamples=1), "n_resamples is 1; accepted is a whole number"),

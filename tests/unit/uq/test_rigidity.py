@@ -26,6 +26,12 @@ def test_gram_is_streamed_and_accumulated_in_float64(rows):
     np.testing.assert_allclose(gram(long), 200 * expected, rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("error")
+def test_features_whose_sum_overflows_are_finite():
+    rows = np.full((3, 2), 3e38, dtype=np.float32)
+    np.testing.assert_allclose(gram(rows), 3 * np.float64(rows[0, 0]) ** 2)
+
+
 def test_gram_with_weights_counts_samples(rows):
     counts = np.arange(60) % 4
     np.testing.assert_allclose(gram(rows, counts), gram(np.repeat(rows, counts, axis=0)), rtol=1e-12)
@@ -218,6 +224,8 @@ def test_samples_have_the_covariance_and_the_mean_of_the_model(rows):
         (lambda x: Rigidity(gram(x), -1.0), "regularisation must be a number >= 0, got -1"),
         (lambda x: Rigidity(x, 1.0), "gram must be a symmetric square matrix"),
         (lambda x: Rigidity(gram(x[:3]), 0.0), "leaves the Gram matrix singular"),
+        (lambda x: Rigidity(np.diag([1.0, 1e-17]), 0.0), "leaves the Gram matrix singular"),  # Cholesky would pass
+        (lambda x: Rigidity(np.array([[1.0, 0.5], [0.4, 1.0]]), 0.0), "mirror entries that differ by 1.0e-01"),
         (lambda x: Rigidity(gram(x), 1.0).variance(x[:, :4]), "must have 9 columns, got 4"),
         (lambda x: Rigidity(gram(x), np.nan), "regularisation must be a number >= 0, got nan"),
         (lambda x: Rigidity(gram(x), 1.0, variance_scale=0.0), "variance_scale is 0.0"),
@@ -241,6 +249,43 @@ def test_bad_input(rows, call, message):
         call(rows)
 
 
+def test_a_tensor_and_an_array_make_a_tensor(rows):
+    model = Rigidity(gram(rows), 0.1)
+    x = torch.tensor(rows[:3], requires_grad=True)
+    for method in (model.covariance, model.difference_variance):
+        expected = method(rows[:3], rows[3:6])
+        for result in (method(x, rows[3:6]), method(x, torch.tensor(rows[3:6]))):
+            np.testing.assert_allclose(result.detach(), expected, rtol=1e-10)
+            assert torch.autograd.grad(result.sum(), x)[0].abs().max() > 0
+        np.testing.assert_allclose(method(rows[:3], torch.tensor(rows[3:6])), expected, rtol=1e-10)
+    with pytest.raises(ValueError, match="first must be finite"):
+        model.covariance(torch.full((2, 9), torch.nan), torch.ones(2, 9))
+    with pytest.raises(ValueError, match="second must have 9 columns, got 8"):
+        model.difference_variance(rows, rows[:, :8])
+
+
+def test_digits_lost_in_a_gram_matrix_of_single_precision_are_told(rows):
+    """Singular values that span 10^4.5 are 10^9 in the Gram matrix: beyond single precision, not beyond double."""
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(9, 9)))[0]
+    features = (rows * np.logspace(0, -4.5, 9) @ turn).astype(np.float32)
+    expected = features @ np.linalg.inv(features.astype(float).T @ features.astype(float)) @ features.T
+    np.testing.assert_allclose(Rigidity(gram(features), 0.0).leverages(features), np.diag(expected), rtol=1e-5)
+    product = features.T @ features
+    single = np.maximum(product, product.T)
+    for regularisation in (0.0, 1e-12):
+        with pytest.raises(ValueError, match="leaves the Gram matrix singular; it must exceed about"):
+            Rigidity(single, regularisation)
+    assert np.isfinite(Rigidity(single, 0.1).leverages(features)).all()
+
+
+@pytest.mark.parametrize("bad", [None, 3.0])
+def test_blocks_must_be_blocks(bad):
+    with pytest.raises(TypeError, match="feature_blocks must be a matrix or an iterable of matrices, got"):
+        gram(bad)
+
+
 def test_features_must_be_real_numbers():
+    with pytest.raises(TypeError, match="feature_blocks must hold real numbers, got dtype object"):
+        gram([[[1.0, 2.0], [3.0]]])
     with pytest.raises(TypeError, match="must hold real numbers, got dtype <U1"):
         gram(np.array([["a", "b"]]))

@@ -66,6 +66,19 @@ def test_rounding_below_zero_is_clipped_and_not_turned_round():
     tiny = 1e-13
     assert spectrum.rows(outside).inverse_rigidity(tiny)[0] == pytest.approx(1 / tiny, rel=0.2)
     assert (spectrum.rows(outside).inverse_rigidity(np.logspace(-18, 0, 40)) > 0).all()
+    single = RigiditySpectrum(np.diag([1.0, -1e-8]))  # as sums in single precision leave it
+    assert single.eigenvalues.tolist() == [0.0, 1.0]
+    assert single.rows([[0.0, 1.0]]).inverse_rigidity(1e-12)[0] == pytest.approx(1e12)  # 1e8 if turned round
+
+
+@pytest.mark.parametrize("regularisation", [1e-14, 1e-9, 1.0])
+def test_its_rigidities_need_no_positive_definite_rounding(regularisation):
+    """Below the rounding of a singular Gram matrix the factor still has the variances of the eigenbasis."""
+    rng = np.random.default_rng(0)
+    spectrum = RigiditySpectrum(gram(rng.normal(size=(20, 30))))
+    f = rng.normal(size=(6, 30))
+    of_factor = spectrum.rigidity(regularisation).leverages(f)
+    np.testing.assert_allclose(of_factor, spectrum.rows(f).inverse_rigidity(regularisation), rtol=1e-7)
 
 
 def test_members_move_smoothly_with_the_regularisation(rows, test_rows):
@@ -117,7 +130,10 @@ def test_a_rigidity_draws_the_same_members(rows):
         (lambda s: s.rows(np.ones((3, 9))).inverse_rigidity([1.0, np.inf]), "regularisation must be .* got inf"),
         (lambda s: s.rows(np.ones((3, 9))).inverse_rigidity([]), "a number or a list of numbers"),
         (lambda s: s.degrees_of_freedom("much"), "a number or a list of numbers, got 'much'"),
-        (lambda s: s.rigidity(-1.0), "regularisation must be a number >= 0, got -1"),
+        (lambda s: s.rigidity(-1.0), "regularisation is -1.0; accepted is a non-negative number"),
+        (lambda s: s.rigidity("1"), "regularisation is '1'; accepted"),
+        (lambda s: s.sample(np.ones(9), None, 1.0, 4, 0), "regularisation is None; accepted"),
+        (lambda s: s.rigidity(1.0, -1.0), "variance_scale is -1.0"),
         (lambda s: s.sample(np.ones(9), 0.1, 0.0, 4, 0), "variance_scale is 0.0"),
         (lambda s: s.sample(np.ones(9), 0.1, 1.0, 1, 0), "n_members is 1; accepted is a whole number of members"),
         (lambda s: s.sample(np.ones(8), 0.1, 1.0, 4, 0), "coefficients must have one number for each of the 9"),

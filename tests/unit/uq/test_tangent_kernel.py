@@ -111,3 +111,5 @@ def test_bad_input(network, form, change, message):
     arguments = {"module": network, "train_inputs": inputs(4), "inputs": inputs(4), "regularisation": 1.0, "form": form}
     with pytest.raises(ValueError, match=message):
         full_rigidity_variance(**{**arguments, **change})
+    with pytest.raises(TypeError, match="module must be a torch.nn.Module, got builtin_function"):
+        full_rigidity_variance(**{**arguments, "module": abs})
