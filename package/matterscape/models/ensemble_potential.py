@@ -8,8 +8,7 @@ Source: M. Kellner, M. Ceriotti, Mach. Learn.: Sci. Technol. 5, 035006 (2024).
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ from matterscape.models._ensemble_training import (
     with_leaf_vectors,
 )
 from matterscape.models._species_networks import SpeciesBodies, in_dtype
-from matterscape.models.files import atomic_path
+from matterscape.models.files import ArrayFile
 from matterscape.models.network import TrainingHistory, layer_widths, train
 from matterscape.potentials.base import Bound, Evaluation, Potential
 from matterscape.structures import NeighbourLists, Pairs, Structures
@@ -44,7 +43,7 @@ from matterscape.uq.ensembles import ShallowEnsemble
 from matterscape.uq.last_layer import LastLayerEnsemble
 
 
-class EnsemblePotential(Potential):
+class EnsemblePotential(Potential, ArrayFile):
     """Potential from a network on SOAP features, with an ensemble of last layers.
 
     Its energies, forces and flux tensors are those of the mean of the members. Before :meth:`fit` the weights are
@@ -503,38 +502,41 @@ class EnsemblePotential(Potential):
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> None:
-        """Write the potential to an ``.npz`` file, all or nothing.
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything that predictions need, as plain arrays (settings as one JSON string).
 
-        Parameters
-        ----------
-        path : str or Path
+        Returns
+        -------
+        dict of str to array
         """
         state = {f"network.{name}": values.numpy() for name, values in self.network.state_dict().items()}
         state["baseline"] = self.baseline
         state["settings"] = np.array(json.dumps(self.settings))
-        with atomic_path(path) as partial, partial.open("wb") as file:
-            np.savez(file, **state)
+        return state
 
     @classmethod
-    def load(cls, path: str | Path) -> "EnsemblePotential":
-        """Read a potential that :meth:`save` wrote; nothing is unpickled.
+    def from_state_dict(cls, state: Mapping[str, np.ndarray]) -> "EnsemblePotential":
+        """Potential from the arrays of :meth:`state_dict`, with the same numbers bit for bit.
 
         Parameters
         ----------
-        path : str or Path
+        state : mapping of str to array
 
         Returns
         -------
         EnsemblePotential
-            With the same numbers bit for bit.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no mapping, or an entry is missing.
         """
-        with np.load(path, allow_pickle=False) as state:
-            potential = cls(**json.loads(str(state["settings"])))
-            names = [name for name in state.files if name.startswith("network.")]
-            weights = {name.removeprefix("network."): torch.from_numpy(state[name]) for name in names}
-            potential.network.load_state_dict(weights)
-            potential.baseline = state["baseline"]
+        cls._check_entries(state, ("settings", "baseline"))
+        potential = cls(**json.loads(str(state["settings"])))
+        prefix = "network."
+        weights = {name.removeprefix(prefix): torch.tensor(state[name]) for name in state if name.startswith(prefix)}
+        potential.network.load_state_dict(weights)
+        potential.baseline = np.array(state["baseline"])
         return potential
 
     def __str__(self) -> str:

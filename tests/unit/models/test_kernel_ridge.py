@@ -215,5 +215,7 @@ def test_state_survives_a_file(tmp_path):
     ],
 )
 def test_bad_input(call, message):
+    with pytest.raises(ValueError, match="that of a fitted KernelRidgeModel, got none of its entries active"):
+        KernelRidgeModel.from_state_dict({"settings": "{}"})
     with pytest.raises(ValueError, match=message):
         call()
