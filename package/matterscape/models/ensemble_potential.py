@@ -112,6 +112,7 @@ class EnsemblePotential(Potential, ArrayFile):
         if not hidden:
             raise ValueError("hidden is empty; accepted is the width of at least one hidden layer")
         check_whole("n_members", n_members, 2, "number of members, whose spread is the uncertainty")
+        check_whole("seed", seed, 0)
         expansion = {
             "cutoff": cutoff,
             "smearing": smearing,
@@ -185,7 +186,9 @@ class EnsemblePotential(Potential, ArrayFile):
         pairs : Pairs, optional
             The neighbours within the cutoff, where they are known already.
         """
-        pairs = structures.pairs(self.cutoff) if pairs is None else pairs
+        if pairs is None:
+            self.check(structures)
+            pairs = structures.pairs(self.cutoff)
         return torch.cat([self.radial(structures, pairs=pairs), self.angular(structures, pairs=pairs)], dim=1)
 
     def kinds(self, structures: Structures) -> Tensor:
@@ -314,7 +317,8 @@ class EnsemblePotential(Potential, ArrayFile):
         return network.features(self.descriptors(structures, pairs), self.kinds(structures))
 
     def _baselines(self, structures: Structures) -> Tensor:
-        return torch.from_numpy(self.baseline).to(structures.positions)[self.kinds(structures)]
+        kinds = self.kinds(structures)
+        return torch.from_numpy(self.baseline).to(structures.positions)[kinds]
 
     def _members(self, features: Tensor) -> Tensor:
         head = in_dtype(self.network, features).head
@@ -413,6 +417,8 @@ class EnsemblePotential(Potential, ArrayFile):
         check_number("force_weight", force_weight)
         check_whole("batch_size", batch_size, 1)
         check_whole("warm_up", warm_up, 0)
+        check_whole("seed", seed, 0)
+        batch_size = int(batch_size)
         parts = Labelled.checked(structures, energies, forces).split(validation, seed)
         for part in parts:
             self.check(part.structures)
@@ -545,6 +551,8 @@ class EnsemblePotential(Potential, ArrayFile):
 
 
 def _atomic_numbers(species: Sequence[int | str]) -> list[int]:
+    if not isinstance(species, Iterable):
+        raise TypeError(f"species is {species!r}; accepted is a list of chemical symbols or atomic numbers")
     numbers = [atomic_numbers.get(one) if isinstance(one, str) else one for one in species]
     if None in numbers:
         raise ValueError(

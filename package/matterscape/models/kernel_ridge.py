@@ -17,8 +17,8 @@ from matterscape.models.files import ArrayFile
 from matterscape.models.posterior import sample_pairs
 from matterscape.models.ridge import RegularisationPath, RidgeModel
 from matterscape.models.rows import atom_counts
-from matterscape.uq import LastLayerEnsemble
-from matterscape.uq.arrays import as_array, feature_matrix, row_blocks, structure_sums
+from matterscape.uq import LastLayerEnsemble, variance_scale
+from matterscape.uq.arrays import as_array, feature_matrix, row_blocks, structure_sums, target_vector
 
 MAX_CANDIDATES = 20_000  # rows from which the active set is drawn
 SMALLEST_EIGENVALUE = 1e-12  # of K_MM, relative to the largest; smaller ones are rounding
@@ -256,6 +256,25 @@ class KernelRidgeModel(ArrayFile):
         """Standard deviation (n_samples,) of each prediction, in the target's units; arguments as in :meth:`fit`."""
         arguments = dict(structure_index=structure_index, n_atoms=n_atoms, composition=composition)
         return np.sqrt(self.ridge.variance_scale / self.rigidity(features, **arguments))
+
+    def calibrate(self, features, targets, *, structure_index=None, n_atoms=None, composition=None) -> float:
+        """Set the scale of the predicted uncertainty by maximum likelihood on data that the fit has not seen.
+
+        Parameters
+        ----------
+        features, targets, structure_index, n_atoms, composition
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        float
+            alpha^2, the new ``variance_scale`` of :attr:`ridge`, which holds for what the active points miss, too.
+        """
+        arguments = dict(structure_index=structure_index, n_atoms=n_atoms, composition=composition)
+        predicted = self.predict(features, **arguments)
+        errors = predicted - target_vector(targets, len(predicted))
+        self.ridge.variance_scale = variance_scale(self.rigidity(features, **arguments), errors)
+        return self.ridge.variance_scale
 
     def missed_uncertainty(self, features, *, structure_index=None, n_atoms=None) -> np.ndarray:
         """Part of each prediction's standard deviation that the active points cannot express.

@@ -258,6 +258,7 @@ def test_a_file_gives_the_same_potential_bit_for_bit(structures, tmp_path, chann
     [
         ({"n_members": 1}, "n_members is 1; accepted is a whole number of members"),
         ({"hidden": ()}, "hidden is empty"),
+        ({"seed": -1}, "seed is -1; accepted is a whole number"),
         ({"hidden": (8, 0)}, "hidden is 0; accepted is a whole number of units"),
         ({"cutoff": -1.0}, "cutoff is -1.0; accepted is a positive number"),
         ({"cutoff_width": 9.0}, "width is 9.0; accepted is a number up to the cutoff"),
