@@ -29,6 +29,7 @@ def _descriptors() -> None:
         weights = torch.ones(soap.n_features, dtype=dtype, requires_grad=True)
         force = forces((soap(batch) @ weights).sum(), batch, training=True)
         torch.autograd.grad(force.square().sum(), weights)
+        soap.jacobian(structures.to(dtype=dtype))
 
         vectors = batch.positions.detach()[1:8].clone().requires_grad_()
         (gradient,) = torch.autograd.grad(spherical_harmonics(vectors, 2).sum(), vectors, create_graph=True)
@@ -108,17 +109,22 @@ def _dynamics() -> None:
 
 
 def _ensembles() -> None:
+    import numpy as np
     from ase.build import bulk
 
     from matterscape.models import EnsemblePotential
     from matterscape.potentials import Evaluator
     from matterscape.structures import Structures
 
-    potential = EnsemblePotential(["Si"])
-    structures = Structures.from_ase(bulk("Si", cubic=True))
-    evaluator = Evaluator(potential, structures)
-    for pieces in (False, True):
-        evaluator(structures.positions.numpy().copy(), structures.cells.numpy().copy(), pieces=pieces)
+    structures = Structures.from_ase(bulk("SiC", "zincblende", a=4.36, cubic=True))
+    for channels in (None, np.eye(2)):
+        potential = EnsemblePotential(["Si", "C"], species_channels=channels)
+        for dtype in (torch.float64, torch.float32):
+            potential(structures.to(dtype=dtype))
+        potential.member_forces(structures)
+        evaluator = Evaluator(potential, structures)
+        for pieces in (False, True):
+            evaluator(structures.positions.numpy().copy(), structures.cells.numpy().copy(), pieces=pieces)
 
 
 if __name__ == "__main__":

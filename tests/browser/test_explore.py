@@ -57,6 +57,16 @@ def test_no_errors_and_everything_drawn(page, opened, app, pictures):
     app.screenshot(path=pictures / "explore.png")
 
 
+def test_the_cell_that_compares_both_kinds(page, pictures):
+    from lab_browser import colours
+
+    plot = page.locator(".matterscape-view").nth(1)  # after the map of section 3
+    assert all(name in plot.inner_text() for name in ("rigidity of the ridge", "ensemble", "68 % of errors"))
+    plot.scroll_into_view_if_needed()
+    assert colours(plot) > 50
+    plot.screenshot(path=pictures / "explore-both-kinds.png")
+
+
 def test_nothing_overflows(app):
     wide = app.evaluate(
         """root => [...root.querySelectorAll('.matterscape-controls, .matterscape-views, .matterscape-card')]
@@ -100,7 +110,7 @@ def test_a_click_on_the_map_moves_structure_table_and_plot(page, app):
     assert point != before
     page.wait_for_function("point => document.querySelector('.matterscape-card').dataset.point == point", arg=point)
     assert app.locator(".matterscape-card-title").inner_text().startswith(f"Structure {point} ")
-    assert python(page, "(app.pane.structure, app.curve.active)") == (point, ("held out", point))
+    assert python(page, "(app.pane.structure, app.curve.active)") == (point, ("ridge, held out", point))
 
 
 def test_a_neighbour_button_jumps(page, app):
@@ -127,7 +137,7 @@ def test_rectangle_selection(page, app):
     page.wait_for_function("() => document.querySelector('.matterscape-explorer').innerText.includes('are selected')")
     n = python(page, "len(app.map.selected)")
     assert n > 10 and f"{n} of" in status(app)
-    assert python(page, "len(app.curve.series['selected'].x)") == n
+    assert python(page, "len(app.curve.series['selected, ridge'].x)") == n
     page.keyboard.press("Escape")
 
 
@@ -168,6 +178,45 @@ def test_learning_curve(page, app, pictures):
     app.screenshot(path=pictures / "explore-learning-curve.png")
 
 
+def test_train_ensemble(page, app, pictures):
+    """Button, progress, status, plot, menu and card: both kinds of uncertainty; gone with other features."""
+    from lab_browser import colours, python, set_theme, step_slider, wait_python
+
+    app.get_by_role("button", name="Train ensemble").click()
+    wait_python(page, "app.outcome.ensemble is not None", 240)
+    wait_idle(page)
+    assert status(app).startswith("Ensemble of 32 networks: cross-validated error")
+    assert python(page, "app.controls.plot.value") == "uncertainty"
+    plot = app.locator(".matterscape-view").nth(1)
+    legend = plot.inner_text()
+    assert all(name in legend for name in ("ridge, held out", "ensemble, held out", "68 % of errors"))
+    choose(app, "colour", "ensemble uncertainty (eV/atom)")
+    choose(app, "size", "uncertainty (eV/atom)")
+    wait_python(page, "app.map.colour_label == 'ensemble uncertainty (eV/atom)'")
+    card = app.locator(".matterscape-card").inner_text()
+    assert "by the ensemble" in card and "log10 rigidity of the network" in card
+    page.wait_for_timeout(1500)
+    assert colours(plot) > 50
+    app.screenshot(path=pictures / "explore-ensemble.png")
+    set_theme(page, "JupyterLab Dark")
+    page.wait_for_timeout(2500)
+    app.screenshot(path=pictures / "explore-ensemble-dark.png")
+    set_theme(page, "JupyterLab Light")
+    app.get_by_role("button", name="parity").click()
+    page.wait_for_timeout(1000)
+    assert "ensemble, held out" in plot.inner_text()
+    app.screenshot(path=pictures / "explore-ensemble-parity.png")
+
+    step_slider(app, times=1)
+    wait_python(page, "app.outcome.ensemble is None", 60)
+    wait_idle(page)
+    assert "train it again" in status(app)
+    assert (
+        "ensemble" not in plot.inner_text() and "by the ensemble" not in app.locator(".matterscape-card").inner_text()
+    )
+    assert "ensemble uncertainty" not in app.locator(".widget-dropdown", has_text="colour").inner_text()
+
+
 def test_export_writes_files(page, app, opened):
     from lab_browser import python
 
@@ -195,6 +244,19 @@ def test_environments(page, app, pictures):
     assert colours(app.locator(".matterscape-view").first) > 50
     assert "relative to its element" in app.locator(".matterscape-card").inner_text()
     app.screenshot(path=pictures / "explore-environments.png")
+
+
+def test_an_ensemble_of_environments(page, app, pictures):
+    from lab_browser import wait_python
+
+    app.get_by_role("button", name="Train ensemble").click()
+    wait_python(page, "app.outcome.ensemble is not None", 400)
+    wait_idle(page)
+    choose(app, "colour", "ensemble uncertainty (eV/atom)")
+    wait_python(page, "app.map.colour_label == 'ensemble uncertainty (eV/atom)'")
+    assert "local energy per atom by the ensemble" in app.locator(".matterscape-card").inner_text()
+    page.wait_for_timeout(1500)
+    app.screenshot(path=pictures / "explore-ensemble-environments.png")
 
 
 def test_the_full_chemiscope_map_and_back(page, app):

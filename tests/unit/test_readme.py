@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase.io import write
 
@@ -25,6 +26,9 @@ def test_code_runs(tmp_path, monkeypatch):
     assert names["flux"].values.shape == (21, 1, 3)
     assert names["constants"].acoustic_residual() < 1e-10
     assert names["silicon"].get_potential_energy() < -4.2 * len(names["silicon"])
+    far = names["countries"].out_of_domain
+    for deviations in (names["by_heads"], names["by_rigidity"]):
+        assert np.median(deviations[far]) > 1.3 * np.median(deviations[~far])
 
 
 def test_files_and_targets_that_it_names_exist():

@@ -7,6 +7,7 @@ import importlib
 
 from .check import Check, CheckResult, Checks, Invariance, Limit
 from .curve import Curve, Series
+from .instructive_check import InstructiveCheck
 from .live_atoms import LiveAtoms
 from .live_map import LiveMap
 from .run import Run
@@ -14,12 +15,15 @@ from .structure_pane import StructurePane, link
 from .study import Readout, Study
 
 __all__ = [
+    "ActiveLearning",
     "Check",
     "CheckResult",
     "Checks",
     "Curve",
     "EnvironmentMap",
+    "ErrorPlot",
     "Explorer",
+    "InstructiveCheck",
     "Invariance",
     "Knob",
     "Limit",
@@ -27,6 +31,7 @@ __all__ = [
     "LiveMap",
     "LiveSimulation",
     "Readout",
+    "ReliabilityPlot",
     "Run",
     "Series",
     "StructurePane",
@@ -38,10 +43,13 @@ __all__ = [
 
 # What brings kernels and models along, which the other widgets do without.
 _LATER = {
+    "ActiveLearning": "active_learning",
     "EnvironmentMap": "environment_map",
+    "ErrorPlot": "calibration_plots",
     "Explorer": "explorer",
     "Knob": "simulated_systems",
     "LiveSimulation": "live_simulation",
+    "ReliabilityPlot": "calibration_plots",
     "System": "simulated_systems",
     "ready_systems": "simulated_systems",
 }

@@ -104,6 +104,23 @@ def _heads(n_atoms: int) -> Calls:
     return ours, peer
 
 
+def _dynamics_step(repeats: int) -> Calls:
+    """Energies of all members and forces of the mean for a cell of silicon, as dynamics asks for them at every step."""
+    from matterscape.datasets import generators
+    from matterscape.models import EnsemblePotential
+    from matterscape.potentials import Evaluator
+    from matterscape.structures import Structures
+
+    structures = Structures.from_ase([generators.silicon_crystal(repeats, rattle=0.05, seed=0)])
+    positions, cells = structures.positions.numpy(), structures.cells.numpy()
+
+    def step(n_members: int):
+        evaluator = Evaluator(EnsemblePotential(["Si"], n_members=n_members), structures)
+        return lambda: evaluator(positions, cells)
+
+    return step(HEADS), step(2)
+
+
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
@@ -138,6 +155,14 @@ TASKS: dict[str, Task] = {
             _heads,
             64,
             8,
+        ),
+        Task(
+            "ensemble-step",
+            "step of dynamics with a potential of 64 members, 64 silicon atoms",
+            "two members",
+            _dynamics_step,
+            2,
+            1,
         ),
     )
 }

@@ -45,6 +45,10 @@ def map_file(
         str | None,
         typer.Option("--target", "--property", metavar="NAME", help="Property that is fitted and colours the map."),
     ] = None,
+    ensemble: Annotated[
+        bool,
+        typer.Option("--ensemble", help="Train networks on the target, too: error bars of a second kind, in seconds."),
+    ] = False,
     cutoff: Annotated[float | None, typer.Option(help="Radius of the environments, in Å.")] = None,
     max_radial: Annotated[int | None, typer.Option(help="Number of radial functions.")] = None,
     max_angular: Annotated[int | None, typer.Option(help="Largest angular momentum.")] = None,
@@ -72,6 +76,7 @@ def map_file(
         "projection": projection and projection.value,
         "mixing": mixing,
         "target": target,
+        "ensemble": ensemble or None,
         "max_environments": max_environments,
     }
     given = {key: value for key, value in chosen.items() if value is not None}  # build_map knows sensible values

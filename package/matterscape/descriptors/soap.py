@@ -107,7 +107,7 @@ class _Invariants(ABC):
         shape = (structures.n_atoms, 3, self.n_features)
         own = structures.positions.new_zeros(shape)
         indices, values = [torch.stack([atoms, atoms])], [own]
-        for first, second, block in self._pair_jacobian(structures):
+        for first, second, block in self.pair_jacobian(structures):
             own.index_add_(0, first, -block)
             indices.append(torch.stack([first, second]))
             values.append(block)
@@ -127,13 +127,20 @@ class _Invariants(ABC):
         for index in range(structures.n_structures):
             structure = structures[index]
             result = structure.positions.new_zeros(structure.n_atoms, 3, self.n_features)
-            for first, second, block in self._pair_jacobian(structure):
+            for first, second, block in self.pair_jacobian(structure):
                 result.index_add_(0, second, block)
                 result.index_add_(0, first, -block)
             yield result.reshape(-1, self.n_features)
 
-    def _pair_jacobian(self, structures: Structures) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Blocks (p, 3, n_features) of derivatives of the first atom's features with respect to the pair vectors."""
+    def pair_jacobian(self, structures: Structures) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Derivatives of the first atom's features with respect to each pair vector, a block of pairs at a time.
+
+        Yields
+        ------
+        tuple of tensors
+            First atoms (p,), second atoms (p,), derivatives (p, 3, n_features), in the order of
+            ``structures.pairs(cutoff)``.
+        """
         with torch.no_grad():
             density = self.expansion(structures)
             max_pairs = max(1, BLOCK_BYTES // (3 * self.n_features * density.element_size()))

@@ -4,9 +4,10 @@ import importlib
 
 _NAMES = {
     "Cancelled": "samples",
+    "EnsembleFit": "fits",
     "Exploration": "exploration",
     "Features": "samples",
-    "Fit": "exploration",
+    "Fit": "fits",
     "MapResult": "chemiscope_data",
     "Neighbours": "neighbours",
     "Outcome": "exploration",

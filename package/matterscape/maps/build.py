@@ -27,6 +27,7 @@ def build_map(
     projection: str = "pca",
     mixing: float = 0.5,
     target: str | None = None,
+    ensemble: bool = False,
     max_environments: int = 10_000,
     seed: int = 0,
     on_progress: OnProgress | None = None,
@@ -54,6 +55,8 @@ def build_map(
         Property that a ridge model is fitted to, by its name in the data or on the map. An energy is modelled per atom,
         with a constant for each species where the structures are many. In a map of environments a target of the
         structures gives each environment its own contribution, relative to the mean of its element.
+    ensemble : bool
+        Train a shallow ensemble of networks on the target, too: predictions and error bars of a second kind.
     max_environments : int
         A map of more environments shows a random sample of this size.
     seed : int
@@ -64,7 +67,8 @@ def build_map(
     -------
     MapResult
         With the frames' properties and, with a target, cross-validated predictions, their errors, uncertainties and
-        the rigidities of the predictions. Its environments count the frames as they were given.
+        the rigidities of the predictions; with an ensemble, the same of its networks. Its environments count the frames
+        as they were given.
 
     Raises
     ------
@@ -75,6 +79,8 @@ def build_map(
         raise ValueError(f"projection must be one of {', '.join(METHODS)}, got {projection!r}")
     if projection in SUPERVISED and target is None:
         raise ValueError(f"target must be given for projection {projection!r}")
+    if ensemble and target is None:
+        raise ValueError("target must be given for an ensemble, which learns it")
     if max_environments < 3:
         raise ValueError(f"max_environments must be at least 3, got {max_environments}")
     report = on_progress or (lambda fraction, what: None)
@@ -93,7 +99,10 @@ def build_map(
         mixing=mixing,
         target=learnt,
     )
-    outcome = exploration.run(settings, report)
+    share = 0.3 if ensemble else 1.0  # of the time
+    outcome = exploration.run(settings, lambda fraction, what: report(share * fraction, what))
+    if ensemble:
+        outcome = exploration.ensemble(outcome, lambda fraction, what: report(share + (1 - share) * fraction, what))
     result = outcome.map_result()
     if result.environments is None:
         return result

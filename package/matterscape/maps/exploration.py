@@ -1,7 +1,7 @@
 """Exploration: from frames to features, map and model, each computed again only when something it needs has changed."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from matterscape.kernels import get_threads
 from matterscape.maps.chemiscope_data import MapResult
+from matterscape.maps.fits import EnsembleFit, Fit, fit_ensemble, fit_ridge
 from matterscape.maps.hyperparameters import suggest_hyperparameters
 from matterscape.maps.neighbours import nearest
 from matterscape.maps.projection import MAX_LANDMARKS, SUPERVISED, Projection, project
@@ -29,7 +30,6 @@ from matterscape.models import LearningCurve, RidgeModel, learning_curve
 from matterscape.structures import Structures
 from matterscape.structures.properties import Property
 
-LEAVE_ONE_OUT_BELOW = 50
 MANY_POINTS = 4000  # half as many landmarks keep the kernels of more points small
 DESCRIPTOR = ("cutoff", "max_radial", "max_angular", "smearing", "species_channels")
 
@@ -71,43 +71,6 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A ridge model with its cross-validated predictions.
-
-    Attributes
-    ----------
-    model : RidgeModel
-        Fitted to all samples.
-    target : Property
-        What was learnt, one value per sample.
-    rows, composition : arrays (n_samples, n_columns) and (n_samples, n_species)
-        What it was learnt from.
-    prediction, uncertainty : arrays (n_samples,)
-        Of models that have not seen the sample, in the unit of the target.
-    points : dict of str to Property
-        What the model says about each point of the map.
-    """
-
-    model: RidgeModel
-    target: Property
-    rows: np.ndarray = field(repr=False)
-    composition: np.ndarray = field(repr=False)
-    prediction: np.ndarray = field(repr=False)
-    uncertainty: np.ndarray = field(repr=False)
-    points: dict[str, Property] = field(repr=False)
-
-    @property
-    def rmse(self) -> float:
-        """Cross-validated root mean square error, in the unit of the target."""
-        return float(np.sqrt(np.mean((self.prediction - self.target.values) ** 2)))
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation of the target after its baseline, a constant per element: what a model has to beat."""
-        return float((self.target.values - baseline_of(self.target.values, self.composition)).std())
-
-
-@dataclass(frozen=True)
 class Outcome:
     """Everything that one pass has computed.
 
@@ -118,6 +81,9 @@ class Outcome:
     features : Features
     projection : Projection
     fit : Fit or None
+        The ridge model.
+    ensemble : EnsembleFit or None
+        The ensemble, once `Exploration.ensemble` has trained it for these features and this target.
     properties : dict of str to Property
         One value per point each, in the order of a menu: the data's own, then computed ones.
     seed : int
@@ -133,6 +99,7 @@ class Outcome:
     features: Features
     projection: Projection
     fit: Fit | None
+    ensemble: EnsembleFit | None
     properties: dict[str, Property]
     seed: int
     seconds: dict[str, float]
@@ -219,6 +186,12 @@ class Outcome:
             scores = f"{self.fit.rmse:.3g}{unit}, spread {self.fit.spread:.3g}{unit}"
             how = "Leave-one-out" if model.folds == "loo" else f"{model.folds}-fold cross-validated"
             yield f"{how} error of {target.name}: {scores}"
+            if self.ensemble is not None:
+                yield (
+                    f"{self.ensemble.model.folds}-fold cross-validated error of an ensemble of "
+                    f"{self.ensemble.model.n_members} networks: {self.ensemble.rmse:.3g}{unit}; area of miscalibration "
+                    f"{self.ensemble.miscalibration_area:.2f}, of the ridge model {self.fit.miscalibration_area:.2f}"
+                )
             if model.regularisation_path.at_edge:
                 yield f"The best regularisation {model.chosen_regularisation:.0e} lies at the edge of the grid"
 
@@ -362,19 +335,64 @@ class Exploration:
         fit = None
         if target is not None:
             with _half_the_threads():
-                fit = stage("model", (key, target.name), lambda: self._fit(samples, features, target))
+                fit = stage("model", (key, target.name), lambda: fit_ridge(samples, features, target, self.seed))
         progress(1.0, "done")
-        return Outcome(
+        outcome = Outcome(
             settings=settings,
             samples=samples,
             features=features,
             projection=projection,
             fit=fit,
+            ensemble=None,
             properties={**own, **({} if fit is None else fit.points)},
             seed=self.seed,
             seconds=seconds,
             remarks=tuple(filter(None, (samples.remark, *features.remarks))),
         )
+        kept = self._kept.get("ensemble")
+        return outcome if kept is None or kept[0] != _ensemble_key(settings) else _with_ensemble(outcome, kept[1])
+
+    def ensemble(
+        self,
+        outcome: Outcome,
+        progress: Progress = lambda fraction, message: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Outcome:
+        """Train a shallow ensemble of networks on what the ridge model has learnt, for error bars of a second kind.
+
+        It is kept, and part of what `run` returns, until the features or the target change.
+
+        Parameters
+        ----------
+        outcome : Outcome
+            With a fit.
+        progress : callable
+            Called with the fraction that is done, and what is being done.
+        cancelled : callable
+            Asked now and then; `Cancelled` is raised once it says so.
+
+        Returns
+        -------
+        Outcome
+            The same with the ensemble, and with what it says about the points among the properties.
+
+        Raises
+        ------
+        ValueError
+            If there is no model, or fewer than 20 samples.
+        Cancelled
+        """
+        if outcome.fit is None:
+            raise ValueError("an ensemble needs a target; these data, or this choice, have none")
+
+        def train() -> EnsembleFit:
+            target = outcome.fit.target
+            with _half_the_threads():
+                return fit_ensemble(outcome.samples, outcome.features, target, self.seed, progress, cancelled)
+
+        seconds: dict[str, float] = {}
+        fit = self._stage("ensemble", _ensemble_key(outcome.settings), train, seconds)
+        return replace(_with_ensemble(outcome, fit), seconds=seconds)
 
     def learning_curve(
         self,
@@ -460,47 +478,16 @@ class Exploration:
             seed=self.seed,
         )
 
-    def _fit(self, samples: Samples, features: Features, target: Property) -> Fit:
-        of_points = target.level == samples.level
-        learnt = features.rows if of_points else features.means
-        columns = composition(samples, target.level)
-        if len(learnt) < 5:
-            raise ValueError(f"a model of {target.name} needs at least 5 {target.level}s, got {len(learnt)}")
-        model = RidgeModel(folds="loo" if len(learnt) < LEAVE_ONE_OUT_BELOW else 5, seed=self.seed)
-        model.fit(learnt, target.values, composition=columns)
-        prediction, uncertainty = model.held_out_predictions, model.held_out_uncertainties
-        level, unit = samples.level, target.unit
-        if of_points:
-            told = {
-                "prediction": (prediction, unit),
-                "error": (prediction - target.values, unit),
-                "|error|": (np.abs(prediction - target.values), unit),
-                "uncertainty": (uncertainty, unit),
-            }
-        else:
-            # Structures of few compositions leave the elements' constants open, so atoms are compared with the mean of
-            # their element: the difference has no baseline.
-            rows, nothing = _from_element_means(features.rows, samples), np.zeros((len(samples), columns.shape[1]))
-            error = np.abs(prediction - target.values)[samples.environments[:, 0]]
-            told = {
-                "local prediction": (model.predict(rows, composition=nothing), unit),
-                "uncertainty": (model.predict_uncertainty(rows, composition=nothing), unit),
-                "structure's |error|": (error, unit),
-            }
-        variance = np.maximum(told["uncertainty"][0] ** 2 / model.variance_scale, np.finfo(float).tiny)
-        told["log10 rigidity"] = (-np.log10(variance), "")
-        points = {name: Property(name, values, level, unit) for name, (values, unit) in told.items()}
-        return Fit(model, target, learnt, columns, prediction, uncertainty, points)
+
+def _ensemble_key(settings: Settings) -> tuple:
+    """What an ensemble depends on."""
+    return (settings.per, *settings.descriptor.values(), settings.target)
 
 
-def _from_element_means(rows: np.ndarray, samples: Samples) -> np.ndarray:
-    """Features of environments minus their mean over all environments of the same element."""
-    relative = np.empty_like(rows)
-    for number in samples.structures.unique_species:
-        same = samples.numbers_of_atoms == number
-        if same.any():
-            relative[same] = rows[same] - rows[same].mean(axis=0)
-    return relative
+def _with_ensemble(outcome: Outcome, fit: EnsembleFit) -> Outcome:
+    """An outcome with the ensemble of its features and its target."""
+    remarks = (*outcome.remarks, *(remark for remark in fit.remarks if remark not in outcome.remarks))
+    return replace(outcome, ensemble=fit, properties={**outcome.properties, **fit.points}, remarks=remarks)
 
 
 def _half_the_threads():

@@ -52,6 +52,27 @@ def baseline_of(values: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return columns @ np.linalg.lstsq(columns, values, rcond=None)[0]
 
 
+def minus_element_means(values: np.ndarray, samples) -> np.ndarray:
+    """Values of environments minus their mean over all environments of the same element.
+
+    Parameters
+    ----------
+    values : array (n_points, n_columns)
+    samples : Samples
+        Of environments.
+
+    Returns
+    -------
+    array (n_points, n_columns)
+    """
+    relative = np.empty_like(values)
+    for number in samples.structures.unique_species:
+        same = samples.numbers_of_atoms == number
+        if same.any():
+            relative[same] = values[same] - values[same].mean(axis=0)
+    return relative
+
+
 def coordination_numbers(structures: Structures) -> np.ndarray:
     """Number of bonded neighbours of every atom, from covalent radii.
 

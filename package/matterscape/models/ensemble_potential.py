@@ -223,9 +223,8 @@ class EnsemblePotential(Potential, ArrayFile):
         if per not in ("structure", "atom"):
             raise ValueError(f"per is {per!r}; accepted are 'structure' and 'atom'")
         self.check(structures)
-        blocks = [structures] if _differentiable(structures) else structures.split(ATOMS_IN_BLOCK)
         rows = []
-        for block in blocks:
+        for block in [structures] if _differentiable(structures) else _blocks(structures, ATOMS_IN_BLOCK):
             features = self._features(block, block.pairs(self.cutoff))
             features = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
             rows.append(_summed(features, block) if per == "structure" else features)
@@ -274,7 +273,8 @@ class EnsemblePotential(Potential, ArrayFile):
     def member_forces(self, structures: Structures) -> Tensor:
         """Forces by each member.
 
-        They cost one backward pass through descriptors and network per last-layer feature or member, whichever is less.
+        They cost one backward pass through the network per last-layer feature or member, whichever is less;
+        the derivatives of the descriptors are computed once.
 
         Parameters
         ----------
@@ -297,7 +297,7 @@ class EnsemblePotential(Potential, ArrayFile):
             return Evaluation(*self._evaluated(structures, structures.pairs(self.cutoff), True), structures)
         parts = [
             self._evaluated(block, with_leaf_vectors(block.pairs(self.cutoff)), False)
-            for block in structures.split(ATOMS_IN_BLOCK)
+            for block in _blocks(structures, ATOMS_IN_BLOCK)
         ]
         return Evaluation(*(torch.cat(columns).detach() for columns in zip(*parts)), structures)
 
@@ -328,11 +328,18 @@ class EnsemblePotential(Potential, ArrayFile):
         """Forces (K, N, 3) and virials (K, B, 3, 3) of the energies ``features @ weights`` (d, K)."""
         self.check(structures)
         forces, virials = [], []
-        for block in structures.split(ATOMS_IN_BLOCK):
-            pairs = with_leaf_vectors(block.pairs(self.cutoff))
+        for block in _blocks(structures, ATOMS_IN_BLOCK // 8):  # there is a gradient on every pair for every member
+            pairs = block.pairs(self.cutoff)
+            rows = self.descriptors(block).detach().requires_grad_()
             with torch.enable_grad():
-                features = self._features(block, pairs)
-            slopes = member_gradients(features, weights, pairs.vectors)
+                features = in_dtype(self.network, rows).features(rows, self.kinds(block))
+            on_rows = member_gradients(features, weights, rows)
+            slopes = rows.new_zeros(len(on_rows), len(pairs), 3)
+            column = 0
+            for descriptor in (self.radial, self.angular):
+                columns = slice(column, column + descriptor.n_features)
+                _pull_back(on_rows[:, :, columns], descriptor.pair_jacobian(block), slopes)
+                column = columns.stop
             of_block = block.structure_index[pairs.first]
             forces.append(torch.stack([on_pairs_to_forces(s, pairs, block.n_atoms) for s in slopes]))
             products = -pairs.vectors.detach()[None, :, :, None] * slopes[:, :, None, :]
@@ -565,7 +572,23 @@ def _differentiable(structures: Structures) -> bool:
     return torch.is_grad_enabled() and (structures.positions.requires_grad or structures.cells.requires_grad)
 
 
+def _blocks(structures: Structures, max_atoms: int) -> Iterable[Structures]:
+    """The structures themselves, which know their neighbours, or parts of them."""
+    return [structures] if structures.n_atoms <= max_atoms else structures.split(max_atoms)
+
+
 def _summed(values: Tensor, structures: Structures) -> Tensor:
     """Sums (B, ...) over the atoms of each structure."""
     total = values.new_zeros(structures.n_structures, *values.shape[1:])
     return total.index_add(0, structures.structure_index, values)
+
+
+def _pull_back(on_rows: Tensor, jacobian: Iterable[tuple[Tensor, Tensor, Tensor]], slopes: Tensor) -> None:
+    """Add gradients on pairs (K, P, 3) for gradients (K, N, F) on the features of a descriptor, atom by atom."""
+    start = 0
+    for first, _, block in jacobian:
+        atoms, counts = torch.unique_consecutive(first, return_counts=True)
+        for atom, part in zip(atoms.tolist(), block.split(counts.tolist())):
+            own = on_rows[:, atom] @ part.flatten(0, 1).T
+            slopes[:, start : start + len(part)] += own.unflatten(1, (len(part), 3))
+            start += len(part)

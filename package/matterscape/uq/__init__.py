@@ -14,6 +14,7 @@ _NAMES = {
     "SeveralObservables": "reweighting",
     "ShallowEnsemble": "ensembles",
     "SizeDecomposition": "propagation",
+    "SpectralRows": "spectrum",
     "block_bootstrap": "reweighting",
     "calibrate": "calibration",
     "component_prediction_rigidity": "local_rigidity",

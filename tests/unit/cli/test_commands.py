@@ -239,13 +239,14 @@ def test_map_leaves_to_the_library_what_is_not_given(run, build_map, silicon, tm
 
 def test_map_hands_over_every_option(run, build_map, silicon, tmp_path):
     arguments = "--index ::2 --cutoff 4.5 --max-radial 6 --max-angular 4 --smearing 0.4 --per atom --projection pcovr"
-    arguments += " --property energy --max-environments 100 --seed 7 --mixing 0.3 --species-channels 4"
+    arguments += " --property energy --max-environments 100 --seed 7 --mixing 0.3 --species-channels 4 --ensemble"
     assert run("map", silicon, "--output", tmp_path / "map.json.gz", *arguments.split())[0] == 0
     ((frames, options),) = build_map
     assert len(frames) == 3
     assert options == {
         "cutoff": 4.5, "max_radial": 6, "max_angular": 4, "smearing": 0.4, "per": "atom", "projection": "pcovr",
         "target": "energy", "mixing": 0.3, "species_channels": 4, "max_environments": 100, "seed": 7,
+        "ensemble": True,
     }  # fmt: skip
 
 

@@ -16,13 +16,16 @@ from ase.io import write
 import matterscape_widgets
 from matterscape import datasets
 from matterscape.datasets.generators import random_molecules
+from matterscape.maps import fits
 from matterscape.maps.exploration import Settings
 from matterscape.maps.samples import Cancelled
 from matterscape.structures.properties import Property
+from matterscape.uq import error_lines
 from matterscape_widgets import Explorer
 from matterscape_widgets.explorer import sources, text
+from matterscape_widgets.explorer.app import DROPPED
 from matterscape_widgets.explorer.exports import KINDS, export
-from matterscape_widgets.explorer.plots import PLOTS, SAMPLES, SELECTED, make_plot
+from matterscape_widgets.explorer.plots import ENSEMBLE, PLOTS, RIDGE, SELECTED, make_plot
 
 pytestmark = [pytest.mark.unit, pytest.mark.filterwarnings("ignore:chemiscope.show only displays")]
 
@@ -108,7 +111,7 @@ def test_what_is_on_display(app):
     assert app.controls.target.value == "energy per atom"
     assert "30 structures, 150 atoms" in app.controls.note.value
     assert "cross-validated error" in app.message
-    assert set(app.curve.series) == {"ideal", SAMPLES}
+    assert set(app.curve.series) == {"ideal", RIDGE}
 
 
 def test_wrong_construction():
@@ -217,8 +220,8 @@ def test_no_target_no_model(app):
 
 def test_map_plot_pane_card_are_one(app):
     app.map.active = 11
-    assert app.pane.structure == 11 and app.card.point == 11 and app.curve.active == (SAMPLES, 11)
-    app.curve.active = (SAMPLES, 4)
+    assert app.pane.structure == 11 and app.card.point == 11 and app.curve.active == (RIDGE, 11)
+    app.curve.active = (RIDGE, 4)
     assert app.map.active == 4 and app.pane.structure == 4
     app.pane.show(9)
     assert app.map.active == 9 and app.card.title.startswith("Structure 9")
@@ -227,8 +230,8 @@ def test_map_plot_pane_card_are_one(app):
     assert app.map.active == neighbour == app.card.point and app.card.jump is None
     app.map.selected = (3, 8, 12)
     assert "3 of 30 points are selected" in app.message
-    assert len(app.curve.series[SELECTED].x) == 3
-    app.curve.active = (SELECTED, 1)
+    assert len(app.curve.series[SELECTED[RIDGE]].x) == 3
+    app.curve.active = (SELECTED[RIDGE], 1)
     assert app.map.active == 8
 
 
@@ -241,6 +244,161 @@ def test_learning_curve_button(app):
     app.controls.cutoff.value = 4.2
     app.run.wait(60)
     assert app.curve.series == {}  # of another descriptor
+
+
+# ---- ensembles -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(app, monkeypatch):
+    """The app after a press on "Train ensemble"."""
+    monkeypatch.setattr(fits, "STEPS", 60)
+    app.controls.train.click()
+    app.run.wait(120)
+    return app
+
+
+def names_in_menus(app) -> set[str]:
+    return {name for menu in (app.controls.colour, app.controls.size) for _, name in menu.options if "ensemble" in name}
+
+
+def test_train_ensemble_button(trained):
+    ridge, ensemble = trained.outcome.fit, trained.outcome.ensemble
+    assert trained.controls.plot.value == "uncertainty" and trained.controls.train.disabled
+    assert trained.message.startswith("Ensemble of 32 networks: cross-validated error ")
+    assert f"{ensemble.rmse:.3g} eV/atom (ridge {ridge.rmse:.3g} eV/atom)" in trained.message
+    assert f"area of miscalibration {ensemble.miscalibration_area:.3f} (ridge" in trained.message
+    assert "ranks of the two uncertainties correlate by" in trained.message
+    assert names_in_menus(trained) == {"ensemble prediction", "ensemble |error|", "ensemble uncertainty"}
+    trained.controls.colour.value = "ensemble uncertainty"
+    assert trained.map.colour_label == "ensemble uncertainty (eV/atom)"
+    assert "ensemble uncertainty" in trained._map_properties()
+
+
+def test_the_plots_show_both_kinds(trained):
+    outcome, series = trained.outcome, trained.curve.series
+    assert list(series) == ["68 % of errors", "95 %", "99.7 %", ENSEMBLE, RIDGE]
+    for name, fit in ((RIDGE, outcome.fit), (ENSEMBLE, outcome.ensemble)):
+        np.testing.assert_array_equal(series[name].x, fit.uncertainty)
+        far = np.abs(fit.error) > 1e-3 * outcome.fit.rmse
+        np.testing.assert_allclose(np.asarray(series[name].y)[far], np.abs(fit.error)[far])
+    band = series["68 % of errors"]
+    np.testing.assert_allclose(band.low / band.x, error_lines(1.0)[0])
+    np.testing.assert_allclose(band.high / band.x, error_lines(1.0)[1])
+    trained.controls.plot.value = "parity"
+    assert list(trained.curve.series) == ["ideal", ENSEMBLE, RIDGE]
+    np.testing.assert_array_equal(trained.curve.series[ENSEMBLE].y, outcome.ensemble.prediction)
+
+
+def test_points_of_both_kinds_can_be_clicked(trained):
+    trained.curve.active = (ENSEMBLE, 7)
+    assert trained.map.active == 7 and trained.curve.active == (ENSEMBLE, 7)
+    trained.map.active = 3
+    assert trained.curve.active == (ENSEMBLE, 3)
+    trained.curve.active = (RIDGE, 5)
+    assert trained.map.active == 5
+    trained.map.selected = (3, 8, 12)
+    assert list(trained.curve.series)[-2:] == [SELECTED[ENSEMBLE], SELECTED[RIDGE]]
+    x = trained.curve.series[SELECTED[ENSEMBLE]].x
+    np.testing.assert_array_equal(x, trained.outcome.ensemble.uncertainty[[3, 8, 12]])
+    trained.curve.active = (SELECTED[ENSEMBLE], 1)
+    assert trained.map.active == 8 and trained.curve.active == (ENSEMBLE, 8)
+
+
+def test_the_card_tells_both_uncertainties(trained):
+    trained.map.active = 4
+    rows = {name: value for name, value, _ in trained.card.rows}
+    told = trained.outcome.properties
+    for label, name in (
+        ("predicted energy per atom", "uncertainty"),
+        ("energy per atom by the ensemble", "ensemble uncertainty"),
+    ):
+        assert rows[label].endswith(f" ± {told[name].values[4]:.2g}")
+    assert rows["error of the ensemble"] == f"{trained.outcome.ensemble.error[4]:+.2g}"
+    assert len(rows) == len(trained.card.rows)  # nothing is told twice
+    assert not {"ensemble prediction", "ensemble |error|"} & set(rows)
+
+
+def test_the_ensemble_survives_another_map_and_no_other_features(trained):
+    ensemble = trained.outcome.ensemble
+    trained.controls.colour.value = "ensemble uncertainty"
+    trained.controls.method.value = "kpca"
+    trained.run.wait(60)
+    assert trained.outcome.ensemble is ensemble and trained.controls.colour.value == "ensemble uncertainty"
+    assert DROPPED not in trained.message
+    trained.curve.active = (ENSEMBLE, 7)
+    trained.controls.cutoff.value = 4.0
+    trained.run.wait(60)
+    assert trained.outcome.ensemble is None and DROPPED in trained.message
+    assert names_in_menus(trained) == set() and trained.map.colour_label == "energy above baseline (eV/atom)"
+    assert ENSEMBLE not in trained.curve.series and trained.curve.active[0] == RIDGE
+    assert not any("ensemble" in name for name, _, _ in trained.card.rows)
+    assert not trained.controls.train.disabled
+    trained.controls.max_radial.value = 4
+    trained.run.wait(60)
+    assert DROPPED not in trained.message  # said once
+
+
+@pytest.mark.parametrize(("control", "value", "kept"), [("cutoff", 4.0, False), ("method", "kpca", True)])
+def test_a_change_during_the_training(app, monkeypatch, control, value, kept):
+    """Other features end it at once; another map waits for it."""
+    asked, gate = threading.Event(), threading.Event()
+    real = app.exploration.ensemble
+
+    def slow(outcome, progress, cancelled):
+        asked.set()
+        gate.wait(30)
+        if cancelled():
+            raise Cancelled
+        return real(outcome, progress, cancelled)
+
+    monkeypatch.setattr(fits, "STEPS", 60)
+    monkeypatch.setattr(app.exploration, "ensemble", slow)
+    app.controls.train.click()
+    assert asked.wait(30)
+    getattr(app.controls, control).value = value
+    gate.set()
+    while (thread := app.run._thread).is_alive():  # one run may start the next
+        thread.join(120)
+    app.run.wait()
+    assert getattr(app.outcome.settings, control) == value
+    assert (app.outcome.ensemble is not None) == kept
+
+
+def test_cancelling_the_training_keeps_what_was_there(app):
+    before = app.outcome
+    app.controls.train.click()
+    app.run.cancel()
+    app.run.wait(120)
+    assert app.outcome is before and app.message.startswith("Cancelled.")
+    assert names_in_menus(app) == set() and not app.controls.train.disabled
+
+
+def test_too_few_samples_for_an_ensemble_are_a_sentence(tmp_path):
+    app = Explorer(molecules(12), settings=SMALL, folder=tmp_path)
+    app.controls.train.click()
+    app.run.wait(60)
+    assert app._status.kind == "error"
+    assert app.message == "an ensemble needs at least 20 structures, got 12."
+    app.controls.target.value = "none"
+    app.run.wait(60)
+    assert app.controls.train.disabled
+
+
+def test_an_ensemble_of_environments(app, monkeypatch):
+    monkeypatch.setattr(fits, "STEPS", 60)
+    app.controls.per.value = "atom"
+    app.run.wait(60)
+    app.controls.train.click()
+    app.run.wait(120)
+    assert "ensemble local prediction" in app.outcome.properties
+    app.map.active = 23
+    rows = {name: value for name, value, _ in app.card.rows}
+    value = app.outcome.properties["ensemble uncertainty"].values[23]
+    assert rows["local energy per atom by the ensemble"].endswith(f"± {value:.2g}")
+    app.controls.per.value = "structure"
+    app.run.wait(60)
+    assert app.outcome.ensemble is None and DROPPED in app.message
 
 
 @pytest.mark.parametrize("kind", PLOTS)

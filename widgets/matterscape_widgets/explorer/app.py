@@ -34,6 +34,8 @@ AT_ONCE = 0.2  # seconds; a step that took longer is done in the background
 LET_FINISH = 1.5  # seconds; a longer step is cancelled when the settings change meanwhile
 LARGEST_LINK = 4e6  # bytes of a file that travels inside the page
 STEP = "computing"
+TRAINING = "training the ensemble"
+DROPPED = "The ensemble belonged to other features or another target and is gone; train it again for these."
 
 
 class Explorer(Study):
@@ -107,7 +109,8 @@ class Explorer(Study):
         self._plot_note.add_class("matterscape-note")
         self._untie: Callable[[], None] | None = None
         self._curve_result = None
-        self._again = self._silent = self._stepping = False
+        self._again = self._silent = False
+        self._doing = ""
         self._last_seconds: dict[tuple, float] = {}
         self.outcome: Outcome | None = None
         structure = ipywidgets.VBox([self._pane_box, self.card])
@@ -166,6 +169,10 @@ class Explorer(Study):
             exploration.learning_curve(outcome, progress=progress, cancelled=cancelled),
         )
 
+    def _ensemble_job(self) -> Callable:
+        exploration, outcome = self.exploration, self.outcome
+        return lambda progress, cancelled: ("ensemble", exploration.ensemble(outcome, progress, cancelled))
+
     def _export_job(self, kind: str) -> Callable:
         outcome, colour, name = self.outcome, self.controls.colour.value, self.source.name
 
@@ -180,7 +187,7 @@ class Explorer(Study):
             self._show_source()
             self.error(f"Something is being computed; wait for it or cancel it before {what}.")
             return
-        self._stepping = what == STEP
+        self._doing = what
         self.status(f"{what[0].upper()}{what[1:]} ...")
         self.run.start(job=job)
 
@@ -218,6 +225,12 @@ class Explorer(Study):
                 self.controls.plot.value = "learning curve"
                 self._draw_plot()
             self.status(self._learning_sentence(parts[1]))
+        elif kind == "ensemble":
+            trained = parts[0]
+            if trained.fit is self.outcome.fit:
+                self._show(trained, follow)
+                self.controls.plot.value = "uncertainty"
+                self.status(" ".join([text.two_uncertainties(trained), *map(text.closed, trained.ensemble.remarks)]))
         else:
             self.controls.link.value = _download_link(parts[0])
             self.status(f"Written: {parts[0]} ({parts[0].stat().st_size / 1e6:,.2f} MB).")
@@ -235,6 +248,7 @@ class Explorer(Study):
             menu.observe(lambda _: self._silent or self._paint(), "value")
         controls.plot.observe(lambda _: self._draw_plot(), "value")
         controls.learn.on_click(lambda _: self._start(self._curve_job(), "learning curve"))
+        controls.train.on_click(lambda _: self._start(self._ensemble_job(), TRAINING))
         controls.write.on_click(lambda _: self._start(self._export_job(controls.kind.value), "writing the file"))
         self.run.on_done(self._ended)
         self.map.observe(self._pointed, "active")
@@ -258,7 +272,8 @@ class Explorer(Study):
         settings = self.controls.settings
         if self.busy:
             self._again = True
-            if self._stepping and sum(self._last_seconds.values()) > LET_FINISH:
+            slow = self._doing == STEP and sum(self._last_seconds.values()) > LET_FINISH
+            if slow or (self._doing == TRAINING and self._needs_other_model(settings)):
                 self.run.cancel()
             return
         if settings.per != self.outcome.settings.per:
@@ -271,6 +286,11 @@ class Explorer(Study):
             self._show_settings(self.outcome.settings)
         else:
             self._start(self._compute_job(settings), STEP)
+
+    def _needs_other_model(self, settings: Settings) -> bool:
+        """Whether models of what is on display are of no use for other settings."""
+        old = self.outcome.settings
+        return (settings.per, settings.descriptor, settings.target) != (old.per, old.descriptor, old.target)
 
     def _expected_seconds(self, settings: Settings) -> float:
         """What a step will take, from the last time that the same stages were computed."""
@@ -310,7 +330,8 @@ class Explorer(Study):
             self.map.active = active
         self._show_card()
         self._draw_plot()
-        self.status(text.timing(outcome))
+        dropped = old is not None and old.ensemble is not None and outcome.ensemble is None
+        self.status(" ".join([text.closed(text.timing(outcome)), DROPPED]) if dropped else text.timing(outcome))
 
     def _show_settings(self, settings: Settings) -> None:
         with self._quietly():
@@ -386,8 +407,7 @@ class Explorer(Study):
             return
         kind = self.controls.plot.value
         fit = self.outcome.fit
-        samples = np.unique([self.outcome.sample_of_point(p) for p in self.map.selected]).astype(int)
-        plot = plots.make_plot(kind, self.outcome, samples, self._curve_result)
+        plot = plots.make_plot(kind, self.outcome, self._selected_samples(), self._curve_result)
         note = ""
         if fit is None:
             none = "These data have no property that a model could learn, so there is a map and no model."
@@ -399,10 +419,17 @@ class Explorer(Study):
         self.curve.update(**plot.arguments())
         self._mark_in_plot()
 
+    def _selected_samples(self) -> np.ndarray:
+        """Samples of the models that the fenced-in points belong to, ascending."""
+        return np.unique([self.outcome.sample_of_point(p) for p in self.map.selected]).astype(int)
+
     def _mark_in_plot(self) -> None:
         if self.controls.plot.value in ("parity", "uncertainty") and self.outcome.fit is not None:
             point = self.map.active
-            mark = None if point is None else (plots.SAMPLES, self.outcome.sample_of_point(point))
+            clicked = None if self.curve.active is None else self.curve.active[0]
+            of_ensemble = clicked in (plots.ENSEMBLE, plots.SELECTED[plots.ENSEMBLE])
+            cloud = plots.ENSEMBLE if of_ensemble and self.outcome.ensemble is not None else plots.RIDGE
+            mark = None if point is None else (cloud, self.outcome.sample_of_point(point))
             if self.curve.active != mark:
                 self.curve.active = mark
 
@@ -424,11 +451,11 @@ class Explorer(Study):
 
     def _pointed_in_plot(self, change: dict) -> None:
         mark = change["new"]
-        if mark is None or mark[0] not in (plots.SAMPLES, plots.SELECTED):
+        if mark is None or mark[0] not in (*plots.SELECTED, *plots.SELECTED.values()):
             return
         sample = mark[1]
-        if mark[0] == plots.SELECTED:
-            sample = int(np.unique([self.outcome.sample_of_point(p) for p in self.map.selected])[sample])
+        if mark[0] in plots.SELECTED.values():
+            sample = int(self._selected_samples()[sample])
         if self.map.active is None or self.outcome.sample_of_point(self.map.active) != sample:
             self.map.active = self.outcome.point_of_sample(sample)
 

@@ -58,7 +58,12 @@ class Controls:
         self.colour = Dropdown(options=[NONE], **_row("colour"))
         self.size = Dropdown(options=[NONE], **_row("size"))
         self.target = Dropdown(options=[NONE], **_row("target"))
-        self.learn = Button(description="Compute learning curve", layout=Layout(width="100%", margin="4px 0"))
+        self.learn = Button(description="Compute learning curve", layout=Layout(width="100%", margin="2px 0"))
+        self.train = Button(
+            description="Train ensemble",
+            tooltip="A network with many heads, whose spread is an uncertainty of a second kind; takes some seconds",
+            layout=Layout(width="100%", margin="2px 0"),
+        )
         self.kind = Dropdown(options=list(KINDS), layout=Layout(flex="1 1 0", min_width="0"))
         self.write = Button(description="Export", layout=Layout(width="80px"))
         self.link = HTML(layout=Layout(width="100%"))
@@ -92,9 +97,10 @@ class Controls:
             self.mixing,
             self.colour,
             self.size,
-            _section("Ridge model"),
+            _section("Models: ridge, ensemble of networks"),
             self.target,
             self.learn,
+            self.train,
             _section("Export"),
             HBox([self.kind, self.write], layout=Layout(width="100%")),
             self.link,
@@ -143,6 +149,7 @@ class Controls:
             menu.value = kept if kept == NONE or kept in [name for _, name in options] else default
         self._filled = True
         self.learn.disabled = outcome.fit is None
+        self.train.disabled = outcome.fit is None or outcome.ensemble is not None
 
 
 def _row(description: str) -> dict:

@@ -5,14 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from matterscape.maps import Fit, Outcome
+from matterscape.maps import EnsembleFit, Fit, Outcome
 from matterscape.models import LearningCurve
 
+from ..calibration_plots import guide_bands
 from ..curve import Series
 
 PLOTS = ("parity", "uncertainty", "learning curve", "regularisation")
-SAMPLES = "held out"
-SELECTED = "selected"
+RIDGE = "ridge, held out"
+ENSEMBLE = "ensemble, held out"
+SELECTED = {RIDGE: "selected, ridge", ENSEMBLE: "selected, ensemble"}  # of the samples of each model
+SMALLEST = 1e-3  # of the rms error: what is smaller is drawn here, so that one lucky hit does not stretch the plot
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,9 @@ def make_plot(kind: str, outcome: Outcome, samples: np.ndarray, curve: LearningC
         return Plot({}, {"x_label": "", "y_label": ""})
     unit = f" ({fit.target.unit})" if fit.target.unit else ""
     if kind == "parity":
-        return _parity(fit, samples, unit)
+        return _parity(_judged(outcome), fit.target.values, samples, f"{fit.target.name}{unit}", unit)
     if kind == "uncertainty":
-        return _uncertainty(fit, samples, unit)
+        return _uncertainty(_judged(outcome), SMALLEST * fit.rmse, samples, unit)
     if kind == "learning curve":
         return _learning(fit, curve, unit)
     path = fit.model.regularisation_path
@@ -66,23 +69,38 @@ def make_plot(kind: str, outcome: Outcome, samples: np.ndarray, curve: LearningC
     return Plot(series, labels, {"x_scale": "log", "y_scale": "log"})
 
 
-def _parity(fit: Fit, samples: np.ndarray, unit: str) -> Plot:
-    reference = fit.target.values
-    ends = [min(reference.min(), fit.prediction.min()), max(reference.max(), fit.prediction.max())]
-    series = {"ideal": Series(ends, ends), SAMPLES: Series(reference, fit.prediction, style="points")}
-    if len(samples):
-        series[SELECTED] = Series(reference[samples], fit.prediction[samples], style="points")
-    return Plot(series, {"x_label": f"{fit.target.name}{unit}", "y_label": f"prediction{unit}"})
+def _judged(outcome: Outcome) -> dict[str, Fit | EnsembleFit]:
+    """The models whose held-out predictions are shown, the ridge on top of the ensemble."""
+    ensemble = {} if outcome.ensemble is None else {ENSEMBLE: outcome.ensemble}
+    return {**ensemble, RIDGE: outcome.fit}
 
 
-def _uncertainty(fit: Fit, samples: np.ndarray, unit: str) -> Plot:
-    smallest = 1e-3 * max(fit.rmse, np.finfo(float).tiny)
-    error = np.maximum(np.abs(fit.prediction - fit.target.values), smallest)
-    expected = np.maximum(fit.uncertainty, smallest)
-    ends = np.array([expected.min(), expected.max()])
-    series = {"one standard deviation": Series(ends, ends), SAMPLES: Series(expected, error, style="points")}
+def _clouds(points: dict[str, tuple[np.ndarray, np.ndarray]], samples: np.ndarray) -> dict[str, Series]:
+    """Points of each model, and on top of them those of the selected samples."""
+    series = {name: Series(x, y, style="points") for name, (x, y) in points.items()}
     if len(samples):
-        series[SELECTED] = Series(expected[samples], error[samples], style="points")
+        series |= {SELECTED[name]: Series(x[samples], y[samples], style="points") for name, (x, y) in points.items()}
+    return series
+
+
+def _parity(
+    judged: dict[str, Fit | EnsembleFit], reference: np.ndarray, samples: np.ndarray, x_label: str, unit: str
+) -> Plot:
+    every = np.concatenate([reference, *(fit.prediction for fit in judged.values())])
+    ends = [every.min(), every.max()]
+    points = {name: (reference, fit.prediction) for name, fit in judged.items()}
+    labels = {"x_label": x_label, "y_label": f"prediction{unit}"}
+    return Plot({"ideal": Series(ends, ends), **_clouds(points, samples)}, labels)
+
+
+def _uncertainty(judged: dict[str, Fit | EnsembleFit], smallest: float, samples: np.ndarray, unit: str) -> Plot:
+    smallest = max(smallest, np.finfo(float).tiny)
+    points = {
+        name: (np.maximum(fit.uncertainty, smallest), np.maximum(np.abs(fit.error), smallest))
+        for name, fit in judged.items()
+    }
+    every = np.concatenate([x for x, _ in points.values()])
+    series = {**guide_bands(every.min(), every.max()), **_clouds(points, samples)}
     labels = {"x_label": f"predicted uncertainty{unit}", "y_label": f"|error|{unit}"}
     return Plot(series, labels, {"x_scale": "log", "y_scale": "log"})
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from scipy.stats import spearmanr
 
 from matterscape.maps import Outcome, Samples
 from matterscape.structures.properties import Property
@@ -63,15 +64,17 @@ def card(outcome: Outcome, point: int) -> dict[str, Any]:
         held_out = "prediction" in of_model
         value = told["prediction" if held_out else "local prediction"].values[point]
         uncertainty, unit = told["uncertainty"].values[point], outcome.fit.target.unit
-        digits = int(np.clip(2 - np.floor(np.log10(max(uncertainty, 1e-12))), 0, 8))
         name = outcome.fit.target.name
         what = f"predicted {name}" if held_out else f"local {name}, relative to its element"
-        rows.append([what, f"{value:,.{digits}f} ± {uncertainty:.2g}", unit])
+        rows.append([what, f"{value:,.{_digits(uncertainty)}f} ± {uncertainty:.2g}", unit])
         if held_out:
             rows.append(["error", f"{told['error'].values[point]:+.2g}", unit])
         rigidities = told["log10 rigidity"].values
         below = 100 * np.mean(rigidities < rigidities[point])
         rows.append(["log10 rigidity", f"{rigidities[point]:.2f}", ""])
+        if outcome.ensemble is not None:
+            of_model |= set(outcome.ensemble.points)
+            rows += _ensemble_rows(outcome, point)
         what = "structures" if outcome.samples.level == "structure" else "environments"
         if below < 10:
             verdict, level = (
@@ -97,6 +100,40 @@ def card(outcome: Outcome, point: int) -> dict[str, Any]:
     }
 
 
+def _ensemble_rows(outcome: Outcome, point: int) -> list[list[str]]:
+    """What the ensemble says about a point, for its card."""
+    told = {name: prop.values[point] for name, prop in outcome.ensemble.points.items()}
+    name, unit = outcome.fit.target.name, outcome.fit.target.unit
+    owner = "structure's " if "structure's ensemble prediction" in told else ""
+    if "ensemble local prediction" in told:
+        what, value = f"local {name} by the ensemble", told["ensemble local prediction"]
+    else:
+        what, value = f"{owner}{name} by the ensemble", told[f"{owner}ensemble prediction"]
+    uncertainty = told[f"{owner}ensemble uncertainty"]
+    rows = [[what, f"{value:,.{_digits(uncertainty)}f} ± {uncertainty:.2g}", unit]]
+    if outcome.samples.level == outcome.fit.target.level:
+        rows.append(["error of the ensemble", f"{outcome.ensemble.error[point]:+.2g}", unit])
+    rigidity = f"{owner}log10 rigidity of the network"
+    return [*rows, [rigidity, f"{told[rigidity]:.2f}", ""]]
+
+
+def _digits(uncertainty: float) -> int:
+    """Digits after the point that an uncertainty leaves meaningful, and one more."""
+    return int(np.clip(2 - np.floor(np.log10(max(uncertainty, 1e-12))), 0, 8))
+
+
+def two_uncertainties(outcome: Outcome) -> str:
+    """How a new ensemble does beside the ridge model, and whether their uncertainties agree."""
+    ridge, ensemble = outcome.fit, outcome.ensemble
+    unit = f" {ridge.target.unit}" if ridge.target.unit else ""
+    order = spearmanr(ridge.uncertainty, ensemble.uncertainty).statistic
+    return (
+        f"Ensemble of {ensemble.model.n_members} networks: cross-validated error {ensemble.rmse:.3g}{unit} (ridge "
+        f"{ridge.rmse:.3g}{unit}), area of miscalibration {ensemble.miscalibration_area:.3f} (ridge "
+        f"{ridge.miscalibration_area:.3f}). The ranks of the two uncertainties correlate by {order:.2f}."
+    )
+
+
 def timing(outcome: Outcome) -> str:
     """What the last step did and how long it took."""
     features = outcome.features
@@ -116,5 +153,9 @@ def timing(outcome: Outcome) -> str:
 def complaint(problem: Exception) -> str:
     """An exception as a sentence; those of this package need no name of their type before them."""
     plain = isinstance(problem, OSError) and problem.errno is None
-    said = sentence(str(problem) if plain else problem)
+    return closed(sentence(str(problem) if plain else problem))
+
+
+def closed(said: str) -> str:
+    """A sentence with the full stop that it may lack."""
     return said if said.endswith((".", "?", "!")) else f"{said}."
