@@ -103,7 +103,13 @@ def _validation_indices(validation, n_samples: int) -> np.ndarray | None:
     if validation is None:
         return None
     indices = np.unique(as_array(validation))
-    if indices.dtype.kind not in "iu" or indices[0] < 0 or indices[-1] >= n_samples or len(indices) >= n_samples:
+    if (
+        indices.size == 0
+        or indices.dtype.kind not in "iu"
+        or indices[0] < 0
+        or indices[-1] >= n_samples
+        or len(indices) >= n_samples
+    ):
         raise ValueError(f"validation must hold indices of some of the {n_samples} samples, from 0 to {n_samples - 1}")
     return indices
 
@@ -580,14 +586,10 @@ class EnsembleModel(ArrayFile):
 
         Raises
         ------
-        ValueError
-            If an entry is missing.
+        TypeError, ValueError
+            If it is no mapping, or an entry is missing.
         """
-        missing = sorted({"settings", "fitted", *_ARRAYS} - set(state))
-        if missing:
-            raise ValueError(
-                f"state must be that of a fitted EnsembleModel, got none of its entries {', '.join(missing)}"
-            )
+        cls._check_entries(state, ["settings", "fitted", *_ARRAYS])
         model = cls(**json.loads(str(state["settings"])))
         for name, value in json.loads(str(state["fitted"])).items():
             setattr(model, name, value)

@@ -581,12 +581,10 @@ class RidgeModel(ArrayFile):
 
         Raises
         ------
-        ValueError
-            If an entry is missing.
+        TypeError, ValueError
+            If it is no mapping, or an entry is missing.
         """
-        missing = sorted({"settings", "fitted", *(name.lstrip("_") for name in _ARRAYS)} - set(state))
-        if missing:
-            raise ValueError(f"state must be that of a fitted RidgeModel, got none of its entries {', '.join(missing)}")
+        cls._check_entries(state, ["settings", "fitted", *(name.lstrip("_") for name in _ARRAYS)])
         model = cls(**json.loads(str(state["settings"])))
         for name, value in json.loads(str(state["fitted"])).items():
             setattr(model, name, value)
