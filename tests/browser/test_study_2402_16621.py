@@ -87,7 +87,7 @@ def test_heads_and_alpha_change_the_scores(notebook):
 
 
 def test_other_models_and_sizes(notebook):
-    study(notebook, TOY).locator("select").select_option("shallow ensemble, ranked probability")
+    study(notebook, TOY).locator("select").select_option("shallow, ranked probability")
     wait_python(notebook, "float(toy_study.readouts['held-out rms error'].text) < 0.15")
     study(notebook, SIZE).locator("select").select_option("ranked probability")
     step_slider(slider(notebook, SIZE, "atoms"), 3)
@@ -131,7 +131,7 @@ def test_laboratory_answers(notebook, pictures):
 
 def test_liquid_and_capacity_answer(notebook, pictures):
     step_slider(slider(notebook, LIQUID, "member"), 2)
-    step_slider(slider(notebook, LIQUID, "T (%"), 10)
+    step_slider(slider(notebook, LIQUID, "T/2500"), 10)
     wait_python(notebook, "liquid_study.controls['percent'].value == 110 and 'Recomputed' in liquid_study.message")
     assert python(notebook, "liquid_study.controls['member'].value") == 2
     study(notebook, LIQUID).screenshot(path=pictures / "study-2402-16621-liquid-hot.png")

@@ -117,9 +117,10 @@ class Run(ipywidgets.VBox):
         TimeoutError
             If it has not ended after `timeout` seconds.
         """
-        if self._thread is not None:
-            self._thread.join(timeout)
-            if self._thread.is_alive():
+        thread = self._thread  # a callback may start another run, with a thread of its own
+        if thread is not None:
+            thread.join(timeout)
+            if thread.is_alive():
                 raise TimeoutError(f"The run has not ended after {timeout} s.")
             self._finish()
         return self
