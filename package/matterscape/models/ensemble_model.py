@@ -102,14 +102,9 @@ def _members(module: nn.Module, inputs: Tensor, starts: np.ndarray | None) -> Te
 def _validation_indices(validation, n_samples: int) -> np.ndarray | None:
     if validation is None:
         return None
-    indices = np.unique(as_array(validation))
-    if (
-        indices.size == 0
-        or indices.dtype.kind not in "iu"
-        or indices[0] < 0
-        or indices[-1] >= n_samples
-        or len(indices) >= n_samples
-    ):
+    indices = as_array(validation)
+    indices = np.unique(indices) if indices.dtype.kind in "iu" else np.empty(0)
+    if indices.size == 0 or indices[0] < 0 or indices[-1] >= n_samples or len(indices) >= n_samples:
         raise ValueError(f"validation must hold indices of some of the {n_samples} samples, from 0 to {n_samples - 1}")
     return indices
 

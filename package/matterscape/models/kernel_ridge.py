@@ -16,7 +16,7 @@ from matterscape.checks import is_number
 from matterscape.models.files import ArrayFile
 from matterscape.models.posterior import sample_pairs
 from matterscape.models.ridge import RegularisationPath, RidgeModel
-from matterscape.models.rows import atom_counts
+from matterscape.models.rows import atom_counts, checked_blocks
 from matterscape.uq import LastLayerEnsemble, variance_scale
 from matterscape.uq.arrays import as_array, feature_matrix, row_blocks, structure_sums, target_vector
 
@@ -68,12 +68,12 @@ class KernelRidgeModel(ArrayFile):
             raise ValueError(f"exponent must be a positive integer, got {exponent!r}")
         if width is not None and not (is_number(width) and width > 0):
             raise ValueError(f"width must be a positive number, got {width!r}")
-        if n_active is not None and not (isinstance(n_active, int | np.integer) and n_active >= 1):
+        if n_active is not None and not (is_number(n_active) and n_active == int(n_active) and n_active >= 1):
             raise ValueError(f"n_active must be a whole number, at least 1, got {n_active!r}")
         self.kernel = kernel
         self.exponent = exponent
         self.width = width
-        self.n_active = n_active
+        self.n_active = None if n_active is None else int(n_active)
         self.seed = seed
         self.ridge = RidgeModel(
             regularisation=regularisation,
@@ -199,9 +199,12 @@ class KernelRidgeModel(ArrayFile):
     def _jacobian_blocks(self, x: np.ndarray, jacobians: Iterable, structure_index):
         """Rows of each structure with the derivative of their features, (3 n_atoms, n_rows, n_features)."""
         index = np.arange(len(x)) if structure_index is None else as_array(structure_index)
-        for a, block in enumerate(jacobians):
+        for a, block in enumerate(checked_blocks(jacobians)):
             rows = x[index == a].astype(np.float64)
-            block = as_array(block).astype(np.float64, copy=False)
+            block = as_array(block)
+            if block.dtype.kind not in "fiu":
+                raise TypeError(f"jacobians[{a}] must hold real numbers, got dtype {block.dtype}")
+            block = block.astype(np.float64, copy=False)
             if block.ndim == 2 and structure_index is None:
                 block = block[:, None]
             expected = (len(rows), self.n_features)

@@ -346,6 +346,8 @@ def test_bad_data_meet_a_sentence():
         model.fit(x, y, validation=[20])
     with pytest.raises(ValueError, match="validation must hold indices"):
         model.fit(x, y, validation=np.array([], dtype=int))
+    with pytest.raises(ValueError, match="validation must hold indices"):
+        model.fit(x, y, validation=[0.5, None])
     with pytest.raises(ValueError, match="folds must not exceed the number of samples 20, got 21"):
         EnsembleModel(folds=21).fit(x, y)
     model.fit(x, y)

@@ -227,6 +227,8 @@ def test_state_survives_a_file(tmp_path):
     ],
 )
 def test_bad_input(call, message):
+    with pytest.raises(TypeError, match="jacobians must yield one block for each structure, got int"):
+        KernelRidgeModel().fit(*smooth_problem()).predict_forces(np.ones((1, 4)), 3)
     with pytest.raises(ValueError, match="that of a fitted KernelRidgeModel, got none of its entries active"):
         KernelRidgeModel.from_state_dict({"settings": "{}"})
     with pytest.raises(ValueError, match=message):
