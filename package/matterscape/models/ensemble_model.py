@@ -524,7 +524,7 @@ class EnsembleModel(ArrayFile):
         scaled = LastLayerEnsemble(trained.weights * self._network.target_scale)
         return scaled.stretched(float(np.sqrt(self.variance_scale)))
 
-    def rigidity(self):
+    def spectrum(self):
         """Spectrum of the last layer's Gram matrix of the training samples, for uncertainties of the second kind.
 
         Its rows are :meth:`last_layer_features`; samples that are sums over atoms enter with their features per atom,

@@ -164,9 +164,8 @@ class EnsemblePotential(Potential, ArrayFile):
         """Number of inputs of the network, per atom."""
         return self.radial.n_features + self.angular.n_features
 
-    @property
     def last_layer(self) -> LastLayerEnsemble:
-        """Last layers of all members: ``last_layer.members(last_layer_features(s)) + baseline_energies(s)`` in eV."""
+        """Last layers of all members: ``last_layer().members(last_layer_features(s)) + baseline_energies(s)`` in eV."""
         return LastLayerEnsemble.from_linear(self.network.head)
 
     def _new_network(self, seed: int) -> ShallowEnsemble:
@@ -478,7 +477,7 @@ class EnsemblePotential(Potential, ArrayFile):
         """
         stretched = copy.copy(self)
         stretched.network = copy.deepcopy(self.network)
-        weights = torch.from_numpy(self.last_layer.stretched(factor).weights.T)
+        weights = torch.from_numpy(self.last_layer().stretched(factor).weights.T)
         stretched.network.head.weight.copy_(weights[:, :-1])
         stretched.network.head.bias.copy_(weights[:, -1])
         return stretched

@@ -63,7 +63,7 @@ def test_members_are_a_linear_last_layer(potential, structures):
     assert torch.equal(features[:, -1], structures.atoms_per_structure.double())
     per_atom = potential.last_layer_features(structures, per="atom")
     assert torch.allclose(per_atom[structures.structure_index == 1].sum(0), features[1], rtol=1e-14)
-    energies = potential.last_layer.members(features) + potential.baseline_energies(structures)[:, None]
+    energies = potential.last_layer().members(features) + potential.baseline_energies(structures)[:, None]
     assert torch.allclose(energies, potential.member_energies(structures), rtol=1e-14)
 
 
@@ -113,7 +113,7 @@ def test_forces_of_each_member_are_those_of_a_backward_pass_of_its_own(structure
     energies = potential.member_energies(batch)
     forces, rows = potential.member_forces(structures), potential.force_rows(structures)
     assert forces.shape == (n_members, 14, 3) and rows.shape == (42, 6)
-    weights = torch.from_numpy(potential.last_layer.weights)
+    weights = torch.from_numpy(potential.last_layer().weights)
     assert torch.allclose((rows @ weights).T.reshape(forces.shape), forces, rtol=0, atol=1e-12)
     for k in range(n_members):
         (slope,) = torch.autograd.grad(energies[:, k].sum(), batch.leaf_positions, retain_graph=True)
@@ -195,7 +195,7 @@ def test_the_deviation_of_an_energy_has_forces(potential, frames):
     def deviations(structures):
         features = potential.last_layer_features(structures)
         return torch.stack(
-            [potential.last_layer.standard_deviation(features)[0], rigidity.variance(features)[0] ** 0.5]
+            [potential.last_layer().standard_deviation(features)[0], rigidity.variance(features)[0] ** 0.5]
         )
 
     structures = Structures.from_ase(frames[0]).with_gradients()
@@ -215,7 +215,7 @@ def test_the_deviation_of_an_energy_has_forces(potential, frames):
 def test_rows_of_forces_give_variances_of_forces(potential, structures):
     """The spread of the members' forces is that of the last layer on the rows of forces."""
     rows, forces = potential.force_rows(structures), potential.member_forces(structures)
-    spread = potential.last_layer.standard_deviation(rows).reshape(-1, 3)
+    spread = potential.last_layer().standard_deviation(rows).reshape(-1, 3)
     torch.testing.assert_close(spread, forces.std(0), rtol=1e-9, atol=1e-12)
 
 
