@@ -138,7 +138,7 @@ def reliability_series(errors, deviations, n_bins: int = 10) -> Series:
     Series
         With error bars of one standard error of an rms of normal errors, a share 1 / sqrt(2 n) of it.
     """
-    bins = reliability(np.square(deviations), errors, n_bins)
+    bins = reliability(errors, np.square(deviations), n_bins)
     spread = bins.errors / np.sqrt(2 * bins.counts)
     return Series(bins.deviations, bins.errors, bins.errors - spread, bins.errors + spread, style="both")
 

@@ -328,7 +328,7 @@ def _of_points(
     ones = {"n_atoms": np.ones(len(samples)), "composition": np.zeros((len(samples), data.columns.shape[1]))}
     members = minus_element_means(model.predict_members(data.rows, **ones), samples)
     last = minus_element_means(model.last_layer_features(data.rows, **ones), samples)
-    inverse = model.rigidity().rows(last).inverse_rigidity(regularisation)
+    inverse = model.spectrum().rows(last).inverse_rigidity(regularisation)
     return {
         "ensemble local prediction": (members.mean(axis=1), unit),
         "ensemble uncertainty": (members.std(axis=1, ddof=1), unit),
@@ -347,7 +347,7 @@ def _inverse_rigidities(
     from matterscape.uq import calibrate
 
     rows, arguments = data.take(np.arange(len(errors)))
-    rows = model.rigidity().rows(model.last_layer_features(rows, **arguments) / data.sizes[:, None])
+    rows = model.spectrum().rows(model.last_layer_features(rows, **arguments) / data.sizes[:, None])
     seen = np.zeros(len(errors), bool)
     seen[chosen] = True
 

@@ -89,7 +89,7 @@ class BoundEnsemble(Bound):
         channels = angular.species_channels
         self._channels = None if channels is None else np.ascontiguousarray(channels.double().numpy())
         self._bodies = [_Body(potential, kind) for kind in range(len(potential.species))]
-        weights = potential.last_layer.weights
+        weights = potential.last_layer().weights
         self._weights, self._constants = weights[:-1], weights[-1]
         self._mean_weights, self._mean_constant = weights[:-1].mean(axis=1), weights[-1].mean()
         self._baseline = potential.baseline[self._kinds]

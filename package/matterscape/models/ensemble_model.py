@@ -102,8 +102,9 @@ def _members(module: nn.Module, inputs: Tensor, starts: np.ndarray | None) -> Te
 def _validation_indices(validation, n_samples: int) -> np.ndarray | None:
     if validation is None:
         return None
-    indices = np.unique(as_array(validation))
-    if indices.dtype.kind not in "iu" or indices[0] < 0 or indices[-1] >= n_samples or len(indices) >= n_samples:
+    indices = as_array(validation)
+    indices = np.unique(indices) if indices.dtype.kind in "iu" else np.empty(0)
+    if indices.size == 0 or indices[0] < 0 or indices[-1] >= n_samples or len(indices) >= n_samples:
         raise ValueError(f"validation must hold indices of some of the {n_samples} samples, from 0 to {n_samples - 1}")
     return indices
 
@@ -523,7 +524,7 @@ class EnsembleModel(ArrayFile):
         scaled = LastLayerEnsemble(trained.weights * self._network.target_scale)
         return scaled.stretched(float(np.sqrt(self.variance_scale)))
 
-    def rigidity(self):
+    def spectrum(self):
         """Spectrum of the last layer's Gram matrix of the training samples, for uncertainties of the second kind.
 
         Its rows are :meth:`last_layer_features`; samples that are sums over atoms enter with their features per atom,
@@ -580,14 +581,10 @@ class EnsembleModel(ArrayFile):
 
         Raises
         ------
-        ValueError
-            If an entry is missing.
+        TypeError, ValueError
+            If it is no mapping, or an entry is missing.
         """
-        missing = sorted({"settings", "fitted", *_ARRAYS} - set(state))
-        if missing:
-            raise ValueError(
-                f"state must be that of a fitted EnsembleModel, got none of its entries {', '.join(missing)}"
-            )
+        cls._check_entries(state, ["settings", "fitted", *_ARRAYS])
         model = cls(**json.loads(str(state["settings"])))
         for name, value in json.loads(str(state["fitted"])).items():
             setattr(model, name, value)

@@ -8,8 +8,7 @@ Source: M. Kellner, M. Ceriotti, Mach. Learn.: Sci. Technol. 5, 035006 (2024).
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ from matterscape.models._ensemble_training import (
     with_leaf_vectors,
 )
 from matterscape.models._species_networks import SpeciesBodies, in_dtype
-from matterscape.models.files import atomic_path
+from matterscape.models.files import ArrayFile
 from matterscape.models.network import TrainingHistory, layer_widths, train
 from matterscape.potentials.base import Bound, Evaluation, Potential
 from matterscape.structures import NeighbourLists, Pairs, Structures
@@ -44,7 +43,7 @@ from matterscape.uq.ensembles import ShallowEnsemble
 from matterscape.uq.last_layer import LastLayerEnsemble
 
 
-class EnsemblePotential(Potential):
+class EnsemblePotential(Potential, ArrayFile):
     """Potential from a network on SOAP features, with an ensemble of last layers.
 
     Its energies, forces and flux tensors are those of the mean of the members. Before :meth:`fit` the weights are
@@ -113,6 +112,7 @@ class EnsemblePotential(Potential):
         if not hidden:
             raise ValueError("hidden is empty; accepted is the width of at least one hidden layer")
         check_whole("n_members", n_members, 2, "number of members, whose spread is the uncertainty")
+        check_whole("seed", seed, 0)
         expansion = {
             "cutoff": cutoff,
             "smearing": smearing,
@@ -164,9 +164,8 @@ class EnsemblePotential(Potential):
         """Number of inputs of the network, per atom."""
         return self.radial.n_features + self.angular.n_features
 
-    @property
     def last_layer(self) -> LastLayerEnsemble:
-        """Last layers of all members: ``last_layer.members(last_layer_features(s)) + baseline_energies(s)`` in eV."""
+        """Last layers of all members: ``last_layer().members(last_layer_features(s)) + baseline_energies(s)`` in eV."""
         return LastLayerEnsemble.from_linear(self.network.head)
 
     def _new_network(self, seed: int) -> ShallowEnsemble:
@@ -186,7 +185,9 @@ class EnsemblePotential(Potential):
         pairs : Pairs, optional
             The neighbours within the cutoff, where they are known already.
         """
-        pairs = structures.pairs(self.cutoff) if pairs is None else pairs
+        if pairs is None:
+            self.check(structures)
+            pairs = structures.pairs(self.cutoff)
         return torch.cat([self.radial(structures, pairs=pairs), self.angular(structures, pairs=pairs)], dim=1)
 
     def kinds(self, structures: Structures) -> Tensor:
@@ -315,7 +316,8 @@ class EnsemblePotential(Potential):
         return network.features(self.descriptors(structures, pairs), self.kinds(structures))
 
     def _baselines(self, structures: Structures) -> Tensor:
-        return torch.from_numpy(self.baseline).to(structures.positions)[self.kinds(structures)]
+        kinds = self.kinds(structures)
+        return torch.from_numpy(self.baseline).to(structures.positions)[kinds]
 
     def _members(self, features: Tensor) -> Tensor:
         head = in_dtype(self.network, features).head
@@ -421,6 +423,8 @@ class EnsemblePotential(Potential):
         check_number("force_weight", force_weight)
         check_whole("batch_size", batch_size, 1)
         check_whole("warm_up", warm_up, 0)
+        check_whole("seed", seed, 0)
+        batch_size = int(batch_size)
         parts = Labelled.checked(structures, energies, forces).split(validation, seed)
         for part in parts:
             self.check(part.structures)
@@ -473,7 +477,7 @@ class EnsemblePotential(Potential):
         """
         stretched = copy.copy(self)
         stretched.network = copy.deepcopy(self.network)
-        weights = torch.from_numpy(self.last_layer.stretched(factor).weights.T)
+        weights = torch.from_numpy(self.last_layer().stretched(factor).weights.T)
         stretched.network.head.weight.copy_(weights[:, :-1])
         stretched.network.head.bias.copy_(weights[:, -1])
         return stretched
@@ -510,38 +514,41 @@ class EnsemblePotential(Potential):
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> None:
-        """Write the potential to an ``.npz`` file, all or nothing.
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything that predictions need, as plain arrays (settings as one JSON string).
 
-        Parameters
-        ----------
-        path : str or Path
+        Returns
+        -------
+        dict of str to array
         """
         state = {f"network.{name}": values.numpy() for name, values in self.network.state_dict().items()}
         state["baseline"] = self.baseline
         state["settings"] = np.array(json.dumps(self.settings))
-        with atomic_path(path) as partial, partial.open("wb") as file:
-            np.savez(file, **state)
+        return state
 
     @classmethod
-    def load(cls, path: str | Path) -> "EnsemblePotential":
-        """Read a potential that :meth:`save` wrote; nothing is unpickled.
+    def from_state_dict(cls, state: Mapping[str, np.ndarray]) -> "EnsemblePotential":
+        """Potential from the arrays of :meth:`state_dict`, with the same numbers bit for bit.
 
         Parameters
         ----------
-        path : str or Path
+        state : mapping of str to array
 
         Returns
         -------
         EnsemblePotential
-            With the same numbers bit for bit.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no mapping, or an entry is missing.
         """
-        with np.load(path, allow_pickle=False) as state:
-            potential = cls(**json.loads(str(state["settings"])))
-            names = [name for name in state.files if name.startswith("network.")]
-            weights = {name.removeprefix("network."): torch.from_numpy(state[name]) for name in names}
-            potential.network.load_state_dict(weights)
-            potential.baseline = state["baseline"]
+        cls._check_entries(state, ("settings", "baseline"))
+        potential = cls(**json.loads(str(state["settings"])))
+        prefix = "network."
+        weights = {name.removeprefix(prefix): torch.tensor(state[name]) for name in state if name.startswith(prefix)}
+        potential.network.load_state_dict(weights)
+        potential.baseline = np.array(state["baseline"])
         return potential
 
     def __str__(self) -> str:
@@ -550,6 +557,8 @@ class EnsemblePotential(Potential):
 
 
 def _atomic_numbers(species: Sequence[int | str]) -> list[int]:
+    if not isinstance(species, Iterable):
+        raise TypeError(f"species is {species!r}; accepted is a list of chemical symbols or atomic numbers")
     numbers = [atomic_numbers.get(one) if isinstance(one, str) else one for one in species]
     if None in numbers:
         raise ValueError(

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -80,3 +80,14 @@ class ArrayFile:
         """
         with np.load(path, allow_pickle=False) as state:
             return cls.from_state_dict(dict(state))
+
+    @classmethod
+    def _check_entries(cls, state: Mapping[str, np.ndarray], names: Iterable[str]) -> None:
+        """Raise ``ValueError`` unless a state has all these entries."""
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state must be a mapping of names to arrays, got {type(state).__name__}")
+        missing = sorted(set(names) - set(state))
+        if missing:
+            raise ValueError(
+                f"state must be that of a fitted {cls.__name__}, got none of its entries {', '.join(missing)}"
+            )

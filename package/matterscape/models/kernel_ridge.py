@@ -8,25 +8,24 @@ ridge regression in phi, so that regularisation, cross-validation, forces and ri
 
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from matterscape.checks import is_number
-from matterscape.models.files import atomic_path
+from matterscape.models.files import ArrayFile
 from matterscape.models.posterior import sample_pairs
 from matterscape.models.ridge import RegularisationPath, RidgeModel
-from matterscape.models.rows import atom_counts
-from matterscape.uq import LastLayerEnsemble
-from matterscape.uq.arrays import as_array, feature_matrix, row_blocks, structure_sums
+from matterscape.models.rows import atom_counts, checked_blocks
+from matterscape.uq import LastLayerEnsemble, variance_scale
+from matterscape.uq.arrays import as_array, feature_matrix, row_blocks, structure_sums, target_vector
 
 MAX_CANDIDATES = 20_000  # rows from which the active set is drawn
 SMALLEST_EIGENVALUE = 1e-12  # of K_MM, relative to the largest; smaller ones are rounding
 KERNELS = ("polynomial", "gaussian")
 
 
-class KernelRidgeModel:
+class KernelRidgeModel(ArrayFile):
     """Kernel model of local contributions or of whole structures, scaling linearly with the data.
 
     Parameters
@@ -69,12 +68,12 @@ class KernelRidgeModel:
             raise ValueError(f"exponent must be a positive integer, got {exponent!r}")
         if width is not None and not (is_number(width) and width > 0):
             raise ValueError(f"width must be a positive number, got {width!r}")
-        if n_active is not None and not (isinstance(n_active, int | np.integer) and n_active >= 1):
+        if n_active is not None and not (is_number(n_active) and n_active == int(n_active) and n_active >= 1):
             raise ValueError(f"n_active must be a whole number, at least 1, got {n_active!r}")
         self.kernel = kernel
         self.exponent = exponent
         self.width = width
-        self.n_active = n_active
+        self.n_active = None if n_active is None else int(n_active)
         self.seed = seed
         self.ridge = RidgeModel(
             regularisation=regularisation,
@@ -200,9 +199,12 @@ class KernelRidgeModel:
     def _jacobian_blocks(self, x: np.ndarray, jacobians: Iterable, structure_index):
         """Rows of each structure with the derivative of their features, (3 n_atoms, n_rows, n_features)."""
         index = np.arange(len(x)) if structure_index is None else as_array(structure_index)
-        for a, block in enumerate(jacobians):
+        for a, block in enumerate(checked_blocks(jacobians)):
             rows = x[index == a].astype(np.float64)
-            block = as_array(block).astype(np.float64, copy=False)
+            block = as_array(block)
+            if block.dtype.kind not in "fiu":
+                raise TypeError(f"jacobians[{a}] must hold real numbers, got dtype {block.dtype}")
+            block = block.astype(np.float64, copy=False)
             if block.ndim == 2 and structure_index is None:
                 block = block[:, None]
             expected = (len(rows), self.n_features)
@@ -257,6 +259,25 @@ class KernelRidgeModel:
         """Standard deviation (n_samples,) of each prediction, in the target's units; arguments as in :meth:`fit`."""
         arguments = dict(structure_index=structure_index, n_atoms=n_atoms, composition=composition)
         return np.sqrt(self.ridge.variance_scale / self.rigidity(features, **arguments))
+
+    def calibrate(self, features, targets, *, structure_index=None, n_atoms=None, composition=None) -> float:
+        """Set the scale of the predicted uncertainty by maximum likelihood on data that the fit has not seen.
+
+        Parameters
+        ----------
+        features, targets, structure_index, n_atoms, composition
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        float
+            alpha^2, the new ``variance_scale`` of :attr:`ridge`, which holds for what the active points miss, too.
+        """
+        arguments = dict(structure_index=structure_index, n_atoms=n_atoms, composition=composition)
+        predicted = self.predict(features, **arguments)
+        errors = predicted - target_vector(targets, len(predicted))
+        self.ridge.variance_scale = variance_scale(self.rigidity(features, **arguments), errors)
+        return self.ridge.variance_scale
 
     def missed_uncertainty(self, features, *, structure_index=None, n_atoms=None) -> np.ndarray:
         """Part of each prediction's standard deviation that the active points cannot express.
@@ -469,39 +490,43 @@ class KernelRidgeModel:
 
     # ---- files -----------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> None:
-        """Write the fitted model to an ``.npz`` file, all or nothing.
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything that predictions and uncertainties need, as plain arrays (settings as one JSON string).
 
-        Parameters
-        ----------
-        path : str or Path
+        Returns
+        -------
+        dict of str to array
         """
         self._check_fitted()
         names = ("kernel", "exponent", "width", "n_active", "seed")
         state = {f"ridge.{name}": values for name, values in self.ridge.state_dict().items()}
         state.update(active=self.active, whitening=self._whitening, length=np.array(self._length))
         state["settings"] = np.array(json.dumps({name: getattr(self, name) for name in names}))
-        with atomic_path(path) as partial, partial.open("wb") as file:
-            np.savez(file, **state)
+        return state
 
     @classmethod
-    def load(cls, path: str | Path) -> "KernelRidgeModel":
-        """Read a model that :meth:`save` wrote; nothing is unpickled.
+    def from_state_dict(cls, state) -> "KernelRidgeModel":
+        """Model from the arrays of :meth:`state_dict`.
 
         Parameters
         ----------
-        path : str or Path
+        state : mapping of str to array
 
         Returns
         -------
         KernelRidgeModel
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no mapping, or an entry is missing.
         """
-        with np.load(path, allow_pickle=False) as state:
-            model = cls(**json.loads(str(state["settings"])))
-            ridge = {name.removeprefix("ridge."): state[name] for name in state.files if name.startswith("ridge.")}
-            model.ridge = RidgeModel.from_state_dict(ridge)
-            model.active, model._whitening = state["active"], state["whitening"]
-            model._length = float(state["length"])
+        cls._check_entries(state, ("settings", "active", "whitening", "length"))
+        model = cls(**json.loads(str(state["settings"])))
+        ridge = {name.removeprefix("ridge."): state[name] for name in state if name.startswith("ridge.")}
+        model.ridge = RidgeModel.from_state_dict(ridge)
+        model.active, model._whitening = np.asarray(state["active"]), np.asarray(state["whitening"])
+        model._length = float(state["length"])
         model.n_features = model.active.shape[1]
         return model
 

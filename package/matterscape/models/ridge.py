@@ -15,7 +15,7 @@ from matterscape.checks import is_number, real_array
 from matterscape.models.files import ArrayFile
 from matterscape.models.normal_equations import NormalEquations, RegularisationPath, rotate_into_row_space
 from matterscape.models.posterior import LinearPosterior, sample_pairs
-from matterscape.models.rows import atom_counts, baseline_columns
+from matterscape.models.rows import atom_counts, baseline_columns, checked_blocks
 from matterscape.uq import LastLayerEnsemble, variance_scale
 from matterscape.uq.arrays import as_array, feature_matrix, row_blocks, structure_sums, target_vector
 
@@ -210,6 +210,9 @@ class RidgeModel(ArrayFile):
         self.chosen_regularisation = float(best)
 
         solution = total.solve(np.array([best]))
+        rounding = np.finfo(float).eps ** 2 * len(solution.eigenvalues) * solution.eigenvalues.max(initial=0.0)
+        if best <= rounding:  # directions that no sample has would have no digit of their variance
+            raise ValueError(f"regularisation must exceed about {rounding:.1e} for these features, got {best:g}")
         w = solution.coefficients[:, 0]
         self._basis = solution.basis if span is None else span @ solution.basis  # (features, rank)
         self._eigenvalues = solution.eigenvalues
@@ -243,7 +246,7 @@ class RidgeModel(ArrayFile):
         equations = [NormalEquations.zero(self.n_features, n_baseline) for _ in range(fold_of.max() + 1)]
         ends = np.cumsum(n_atoms)
         n_blocks = 0
-        for n_blocks, block in enumerate(jacobians, start=1):
+        for n_blocks, block in enumerate(checked_blocks(jacobians), start=1):
             if n_blocks > len(n_atoms):
                 break
             a = n_blocks - 1
@@ -359,7 +362,7 @@ class RidgeModel(ArrayFile):
 
     def _jacobian_blocks(self, jacobians: Iterable) -> Iterator[np.ndarray]:
         self._check_fitted()
-        for block in jacobians:
+        for block in checked_blocks(jacobians):
             block = feature_matrix(block, "jacobians", self.n_features)
             if len(block) % 3:
                 raise ValueError(f"jacobians must have three rows per atom, got a block of {len(block)} rows")
@@ -581,12 +584,10 @@ class RidgeModel(ArrayFile):
 
         Raises
         ------
-        ValueError
-            If an entry is missing.
+        TypeError, ValueError
+            If it is no mapping, or an entry is missing.
         """
-        missing = sorted({"settings", "fitted", *(name.lstrip("_") for name in _ARRAYS)} - set(state))
-        if missing:
-            raise ValueError(f"state must be that of a fitted RidgeModel, got none of its entries {', '.join(missing)}")
+        cls._check_entries(state, ["settings", "fitted", *(name.lstrip("_") for name in _ARRAYS)])
         model = cls(**json.loads(str(state["settings"])))
         for name, value in json.loads(str(state["fitted"])).items():
             setattr(model, name, value)

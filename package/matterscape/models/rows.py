@@ -1,5 +1,6 @@
 """Samples of a regression: rows of features, the atoms that they sum over, and the columns of the baseline."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -140,6 +141,13 @@ def atom_counts(structure_index, n_atoms, n_rows: int) -> np.ndarray | None:
     if (n_atoms < 1).any():
         raise ValueError(f"n_atoms must be at least 1, got {n_atoms.min():g}")
     return n_atoms
+
+
+def checked_blocks(jacobians: Iterable) -> Iterable:
+    """Blocks of Jacobians, one per structure; ``TypeError`` if they cannot be iterated over."""
+    if not isinstance(jacobians, Iterable):
+        raise TypeError(f"jacobians must yield one block for each structure, got {type(jacobians).__name__}")
+    return jacobians
 
 
 def baseline_columns(composition, n_atoms: np.ndarray | None, n_samples: int) -> np.ndarray:

@@ -67,10 +67,15 @@ def structure_rows(
 
     Raises
     ------
+    TypeError
+        If the structures are no Structures, or the descriptors no list.
     ValueError
         If there is no descriptor, or their species differ.
     """
-    descriptors = list(descriptors)
+    if not isinstance(structures, Structures):
+        raise TypeError(f"structures must be Structures, got {type(structures).__name__}")
+    if not isinstance(descriptors, Sequence):
+        raise TypeError(f"descriptors must be a list of descriptors, got {type(descriptors).__name__}")
     if not descriptors:
         raise ValueError("descriptors must hold at least one descriptor, got none")
     species = descriptors[0].species

@@ -36,6 +36,8 @@ class TrainingSet:
     forces: np.ndarray
 
     def __post_init__(self) -> None:
+        if not isinstance(self.structures, Structures):
+            raise TypeError(f"structures must be Structures, got {type(self.structures).__name__}; see from_ase")
         energies = target_vector(self.energies, len(self.structures), "energies")
         forces = as_array(self.forces)
         if forces.shape != (self.structures.n_atoms, 3):

@@ -257,7 +257,7 @@ def ensemble_variance_scale(errors, variances, n_members: int | None = None) -> 
     return corrected
 
 
-def isotonic_calibration(variances, errors) -> Callable[[np.ndarray], np.ndarray]:
+def isotonic_calibration(errors, variances) -> Callable[[np.ndarray], np.ndarray]:
     """Monotone map from predicted to calibrated variances, fitted to held-out squared errors.
 
     Among all non-decreasing maps this one has the largest Gaussian likelihood on the given errors (the pooled means of
@@ -266,9 +266,9 @@ def isotonic_calibration(variances, errors) -> Callable[[np.ndarray], np.ndarray
 
     Parameters
     ----------
-    variances : array (n_samples,)
     errors : array (n_samples,)
         Prediction minus target.
+    variances : array (n_samples,)
 
     Returns
     -------

@@ -51,7 +51,8 @@ def seeded_generator(seed: int, stream: int) -> torch.Generator:
     -------
     torch.Generator
     """
-    return torch.Generator().manual_seed(int(np.random.SeedSequence((seed, stream)).generate_state(1)[0]))
+    check_whole("seed", seed, 0)
+    return torch.Generator().manual_seed(int(np.random.SeedSequence((int(seed), stream)).generate_state(1)[0]))
 
 
 class ShallowEnsemble(torch.nn.Module):

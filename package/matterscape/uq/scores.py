@@ -142,14 +142,14 @@ class Reliability:
         return self.errors / self.deviations
 
 
-def reliability(variances, errors, n_bins: int = 10) -> Reliability:
+def reliability(errors, variances, n_bins: int = 10) -> Reliability:
     """Root mean square error against predicted standard deviation, in bins of samples of similar variance.
 
     Parameters
     ----------
-    variances : array (n_samples,)
     errors : array (n_samples,)
         Prediction minus target.
+    variances : array (n_samples,)
     n_bins : int
         Bins of equal counts (to within one sample).
 

@@ -166,7 +166,7 @@ def test_one_network_gives_both_kinds_of_uncertainty():
     np.testing.assert_allclose(baseline, composition @ expected, rtol=1e-12)  # nothing but the composition
 
     per_atom = features / np.bincount(index)[:, None]
-    spectrum = model.rigidity()
+    spectrum = model.spectrum()
     np.testing.assert_allclose(spectrum.gram, per_atom.T @ per_atom, atol=1e-12)
     inverse = spectrum.rows(features).inverse_rigidity(0.1)
     np.testing.assert_allclose(inverse, Rigidity(gram(per_atom), 0.1).variance(features), rtol=1e-9)
@@ -176,7 +176,7 @@ def test_single_member_has_a_rigidity_but_no_spread():
     x, y = noisy_sine(50, seed=0)
     model = EnsembleModel(**SMALL | dict(n_members=1, loss="squared")).fit(x, y)
     assert model.predict_members(x).shape == (50, 1)
-    assert (model.rigidity().rows(model.last_layer_features(x)).inverse_rigidity(1.0) > 0).all()
+    assert (model.spectrum().rows(model.last_layer_features(x)).inverse_rigidity(1.0) > 0).all()
     with pytest.raises(ValueError, match="single member has no spread"):
         model.predict_uncertainty(x)
     with pytest.raises(ValueError, match="no variance to calibrate"):
@@ -189,7 +189,7 @@ def test_deep_ensemble_shares_no_layer():
     members = model.predict_members(x)
     assert np.abs(members[:, :, None] - members[:, None, :])[:, ~np.eye(6, dtype=bool)].max(axis=0).min() > 1e-3
     with pytest.raises(ValueError, match="no last layer in common"):
-        model.rigidity()
+        model.spectrum()
 
 
 # ---- held-out samples -------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def test_validation_samples_choose_the_epoch_and_calibrate():
     assert model.held_out_predictions is None  # no folds beside them
     assert model.history.validation.argmin() + 1 == model.history.kept_epoch
     assert mean_squared_ratio(model, x[60:], y[60:]) == pytest.approx(1.0, rel=1e-10)
-    np.testing.assert_allclose(model.rigidity().gram, gram(model.last_layer_features(x[:60])), rtol=1e-12)
+    np.testing.assert_allclose(model.spectrum().gram, gram(model.last_layer_features(x[:60])), rtol=1e-12)
 
 
 def test_wide_rows_are_reduced_and_constant_columns_do_no_harm():
@@ -294,7 +294,7 @@ def test_a_saved_model_is_the_same_model(tmp_path, kind):
     np.testing.assert_array_equal(again.predict_members(rows, **arguments), model.predict_members(rows, **arguments))
     assert again.variance_scale == model.variance_scale
     if model.shared:
-        np.testing.assert_array_equal(again.rigidity().gram, model.rigidity().gram)
+        np.testing.assert_array_equal(again.spectrum().gram, model.spectrum().gram)
     with pytest.raises(ValueError, match="none of its entries centre"):
         EnsembleModel.from_state_dict({k: v for k, v in model.state_dict().items() if k != "centre"})
 
@@ -327,7 +327,7 @@ def test_bad_data_meet_a_sentence():
     with pytest.raises(ValueError, match="must be fitted before it is asked for predictions"):
         model.predict(x)
     with pytest.raises(ValueError, match="must be fitted before its last layer"):
-        model.rigidity()
+        model.spectrum()
     with pytest.raises(ValueError, match="must be fitted before it is saved"):
         model.state_dict()
     with pytest.raises(ValueError, match="features must be finite, got NaN or infinity in row 3"):
@@ -345,7 +345,9 @@ def test_bad_data_meet_a_sentence():
     with pytest.raises(ValueError, match="validation must hold indices of some of the 20 samples, from 0 to 19"):
         model.fit(x, y, validation=[20])
     with pytest.raises(ValueError, match="validation must hold indices"):
-        model.fit(x, y, validation=[])
+        model.fit(x, y, validation=np.array([], dtype=int))
+    with pytest.raises(ValueError, match="validation must hold indices"):
+        model.fit(x, y, validation=[0.5, None])
     with pytest.raises(ValueError, match="folds must not exceed the number of samples 20, got 21"):
         EnsembleModel(folds=21).fit(x, y)
     model.fit(x, y)

@@ -8,7 +8,7 @@ from ase.build import bulk, molecule
 from matterscape.dynamics.restart import fingerprint
 from matterscape.models.ensemble_potential import EnsemblePotential
 from matterscape.structures import Structures
-from matterscape.uq.rigidity import gram
+from matterscape.uq.rigidity import Rigidity, gram
 from matterscape.uq.spectrum import RigiditySpectrum
 
 pytestmark = pytest.mark.unit
@@ -63,7 +63,7 @@ def test_members_are_a_linear_last_layer(potential, structures):
     assert torch.equal(features[:, -1], structures.atoms_per_structure.double())
     per_atom = potential.last_layer_features(structures, per="atom")
     assert torch.allclose(per_atom[structures.structure_index == 1].sum(0), features[1], rtol=1e-14)
-    energies = potential.last_layer.members(features) + potential.baseline_energies(structures)[:, None]
+    energies = potential.last_layer().members(features) + potential.baseline_energies(structures)[:, None]
     assert torch.allclose(energies, potential.member_energies(structures), rtol=1e-14)
 
 
@@ -113,7 +113,7 @@ def test_forces_of_each_member_are_those_of_a_backward_pass_of_its_own(structure
     energies = potential.member_energies(batch)
     forces, rows = potential.member_forces(structures), potential.force_rows(structures)
     assert forces.shape == (n_members, 14, 3) and rows.shape == (42, 6)
-    weights = torch.from_numpy(potential.last_layer.weights)
+    weights = torch.from_numpy(potential.last_layer().weights)
     assert torch.allclose((rows @ weights).T.reshape(forces.shape), forces, rtol=0, atol=1e-12)
     for k in range(n_members):
         (slope,) = torch.autograd.grad(energies[:, k].sum(), batch.leaf_positions, retain_graph=True)
@@ -187,6 +187,50 @@ def test_pseudo_species_shorten_the_power_spectrum(structures):
     assert torch.allclose(potential.member_forces(structures).mean(0), result.forces, rtol=0, atol=1e-12)
 
 
+def test_the_deviation_of_an_energy_has_forces(potential, frames):
+    """-d sigma / d r through descriptors, network and members or rigidity, against central differences."""
+    rows = potential.last_layer_features(Structures.from_ase(frames))
+    rigidity = Rigidity(gram(rows), 1e-4)
+
+    def deviations(structures):
+        features = potential.last_layer_features(structures)
+        return torch.stack(
+            [potential.last_layer().standard_deviation(features)[0], rigidity.variance(features)[0] ** 0.5]
+        )
+
+    structures = Structures.from_ase(frames[0]).with_gradients()
+    values = deviations(structures)
+    gradients = [torch.autograd.grad(value, structures.leaf_positions, retain_graph=True)[0] for value in values]
+    for atom, axis in ((0, 0), (1, 2)):
+        moved = []
+        for step in (1e-4, -1e-4):
+            atoms = frames[0].copy()
+            atoms.positions[atom, axis] += step
+            moved.append(deviations(Structures.from_ase(atoms)))
+        expected = (moved[0] - moved[1]) / 2e-4
+        found = torch.stack([gradient[atom, axis] for gradient in gradients])
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-8)
+
+
+def test_rows_of_forces_give_variances_of_forces(potential, structures):
+    """The spread of the members' forces is that of the last layer on the rows of forces."""
+    rows, forces = potential.force_rows(structures), potential.member_forces(structures)
+    spread = potential.last_layer().standard_deviation(rows).reshape(-1, 3)
+    torch.testing.assert_close(spread, forces.std(0), rtol=1e-9, atol=1e-12)
+
+
+def test_calibration_in_single_precision_keeps_its_digits(structures):
+    """Total energies of 10^5 eV have an error of 0.01 eV in single precision."""
+    potential = EnsemblePotential(["H", "C", "O"], **SMALL, seed=3)
+    potential.baseline[:] = -1e4, -2e4, -3e4
+    single = structures.to(dtype=torch.float32)
+    energies = potential(single.to(dtype=torch.float64)).energy.numpy() + np.array([0.003, -0.002, 0.001])
+    expected = potential.stretched(1.0).calibrate(single.to(dtype=torch.float64), energies)
+    assert potential.stretched(1.0).calibrate(single, energies) == pytest.approx(expected, rel=1e-10)
+    with pytest.raises(ValueError, match="errors must not all be zero"):
+        potential.calibrate(single, potential.member_energies(single.to(dtype=torch.float64)).mean(1))
+
+
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
@@ -202,6 +246,8 @@ def test_a_file_gives_the_same_potential_bit_for_bit(structures, tmp_path, chann
     assert fingerprint(other) == fingerprint(potential) != fingerprint(potential.stretched(2.0))
     with np.load(tmp_path / "potential.npz", allow_pickle=False) as file:
         assert all(file[name].dtype != object for name in file.files)
+    with pytest.raises(ValueError, match="that of a fitted EnsemblePotential, got none of its entries baseline"):
+        EnsemblePotential.from_state_dict({"settings": "{}"})
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
@@ -212,6 +258,7 @@ def test_a_file_gives_the_same_potential_bit_for_bit(structures, tmp_path, chann
     [
         ({"n_members": 1}, "n_members is 1; accepted is a whole number of members"),
         ({"hidden": ()}, "hidden is empty"),
+        ({"seed": -1}, "seed is -1; accepted is a whole number"),
         ({"hidden": (8, 0)}, "hidden is 0; accepted is a whole number of units"),
         ({"cutoff": -1.0}, "cutoff is -1.0; accepted is a positive number"),
         ({"cutoff_width": 9.0}, "width is 9.0; accepted is a number up to the cutoff"),

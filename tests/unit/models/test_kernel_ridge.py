@@ -93,6 +93,18 @@ def test_cross_validated_regularisation_and_rigidity():
     assert curve.mean[1] < curve.mean[0]
 
 
+def test_calibration_counts_what_the_active_points_miss():
+    x, y = smooth_problem(120)
+    model = KernelRidgeModel(kernel="gaussian", n_active=10, regularisation=1e-3).fit(x[:60], y[:60])
+    assert model.ridge.variance_scale == 1.0
+    scale = model.calibrate(x[60:], y[60:])
+    ratios = (model.predict(x[60:]) - y[60:]) / model.predict_uncertainty(x[60:])
+    assert np.mean(ratios**2) == pytest.approx(1.0, rel=1e-10)
+    assert model.ridge.variance_scale == scale != 1.0
+    with pytest.raises(ValueError, match="targets must have one number for each of the 60 samples"):
+        model.calibrate(x[60:], y)
+
+
 @pytest.mark.parametrize("n_active", [None, 15])
 def test_rigidity_is_that_of_a_gaussian_process(n_active):
     """Exact posterior variance with all points active; never zero far from the data with a few."""
@@ -215,5 +227,9 @@ def test_state_survives_a_file(tmp_path):
     ],
 )
 def test_bad_input(call, message):
+    with pytest.raises(TypeError, match="jacobians must yield one block for each structure, got int"):
+        KernelRidgeModel().fit(*smooth_problem()).predict_forces(np.ones((1, 4)), 3)
+    with pytest.raises(ValueError, match="that of a fitted KernelRidgeModel, got none of its entries active"):
+        KernelRidgeModel.from_state_dict({"settings": "{}"})
     with pytest.raises(ValueError, match=message):
         call()

@@ -358,3 +358,17 @@ def test_an_unwritable_path_is_named(tmp_path):
     x, y = regression_problem()
     with pytest.raises(OSError, match="path must lie in an existing folder"):
         RidgeModel(regularisation=1.0).fit(x, y).save(tmp_path / "missing" / "model.npz")
+
+
+def test_a_penalty_below_rounding_is_told_and_a_small_one_is_exact():
+    """Two equal columns: variances do not depend on the penalty of their difference, which no sample has."""
+    rng = np.random.default_rng(0)
+    x, y = np.repeat(rng.normal(size=(30, 2)), 2, axis=1), rng.normal(size=30)
+    expected = RidgeModel(regularisation=1e-9).fit(x, y).rigidity(x)
+    np.testing.assert_allclose(RidgeModel(regularisation=1e-12).fit(x, y).rigidity(x), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="regularisation must exceed about .* for these features, got 1e-300"):
+        RidgeModel(regularisation=1e-300).fit(x, y)
+    with pytest.raises(TypeError, match="jacobians must yield one block for each structure, got float"):
+        RidgeModel().fit(x, y).predict_forces(1.0)
+    with pytest.raises(ValueError, match="regularisation must be a positive number, got 'small'"):
+        RidgeModel(regularisation="small")

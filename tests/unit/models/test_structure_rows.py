@@ -91,5 +91,11 @@ def test_subset_keeps_the_order_asked_for(frames, descriptors):
     ],
 )
 def test_bad_descriptors(frames, descriptors, chosen, message):
+    with pytest.raises(TypeError, match="structures must be Structures, got list"):
+        structure_rows(frames, descriptors)
+    with pytest.raises(
+        TypeError, match="descriptors must be a list of descriptors, got RadialSpectrum|got PowerSpectrum"
+    ):
+        structure_rows(Structures.from_ase(frames), descriptors[0])
     with pytest.raises(ValueError, match=message):
         structure_rows(Structures.from_ase(frames), chosen(descriptors))

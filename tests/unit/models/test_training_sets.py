@@ -54,6 +54,8 @@ def test_repeats_within_and_across_sets_are_left_out(frames):
 
 
 def test_bad_input(frames):
+    with pytest.raises(TypeError, match="structures must be Structures, got list; see from_ase"):
+        TrainingSet(frames, np.zeros(len(frames)), np.zeros((1, 3)))
     structures = Structures.from_ase(frames)
     with pytest.raises(ValueError, match=r"forces must have shape \(7, 3\), got \(6, 3\)"):
         TrainingSet(structures, np.zeros(3), np.zeros((6, 3)))

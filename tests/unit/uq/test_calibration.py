@@ -220,7 +220,7 @@ def test_isotonic_calibration_is_the_most_likely_monotone_map():
     rng = np.random.default_rng(7)
     variances = rng.lognormal(size=2000)
     errors = variances * rng.normal(size=2000)  # the true variance is the square of the predicted one
-    calibrated = isotonic_calibration(variances, errors)
+    calibrated = isotonic_calibration(errors, variances)
     fitted = calibrated(variances)
     assert (np.diff(fitted[np.argsort(variances)]) >= 0).all() and fitted.min() > 0
     best = negative_log_likelihood(errors, fitted)
@@ -254,7 +254,7 @@ def test_bad_pairs_meet_a_sentence(errors, variances, message):
         lambda: continuous_ranked_probability_score(errors, variances),
         lambda: calibrate(np.array(variances), errors),
         lambda: ensemble_variance_scale(errors, variances),
-        lambda: isotonic_calibration(variances, errors),
+        lambda: isotonic_calibration(errors, variances),
     )
     for call in calls:
         with pytest.raises(ValueError, match=message):

@@ -105,6 +105,8 @@ def test_bad_input_meets_a_sentence():
         DeepEnsemble([])
     with pytest.raises(TypeError, match="members must be a tensor"):
         mean_and_variance(np.ones((3, 2)))
+    with pytest.raises(ValueError, match="seed is 'first'; accepted is a whole number"):
+        ShallowEnsemble(body(), 7, 4, seed="first")
     with pytest.raises(ValueError, match="n_features is 2.5"):
         ShallowEnsemble(body(), 2.5, 4)
     with pytest.raises(ValueError, match="at least 2, because their spread is the variance, got 1"):

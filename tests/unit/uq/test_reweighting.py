@@ -131,8 +131,12 @@ def test_warnings_come_with_the_spread_that_causes_them():
 
 def test_swapped_arguments_give_another_result(frames):
     potentials, observables = frames
+    observables = np.concatenate([observables, observables**2], axis=1)
     right = cumulant_expansion(potentials, observables, beta=0.7)
-    assert cumulant_expansion(observables, potentials, beta=0.7).shape != right.shape
+    swapped = cumulant_expansion(observables, potentials, beta=0.7)
+    assert swapped.shape == right.shape
+    for wrong in (swapped, swapped.T):
+        assert np.abs(wrong - right).max() > 0.01
 
 
 def test_several_observables_are_the_variance_over_all_pairs(frames):

@@ -100,7 +100,7 @@ def test_reliability_bins_by_variance():
     rng = np.random.default_rng(3)
     variances = rng.lognormal(sigma=1.5, size=30_000)
     errors = np.sqrt(variances) * rng.normal(size=30_000)
-    curve = reliability(variances, errors, 6)
+    curve = reliability(errors, variances, 6)
     np.testing.assert_array_equal(curve.counts, 5000)
     assert (np.diff(curve.deviations) > 0).all()
     np.testing.assert_allclose(curve.ratios, 1.0, atol=0.05)
@@ -112,7 +112,7 @@ def test_reliability_bins_by_variance():
 
 def test_reliability_warns_of_thin_bins():
     with pytest.warns(UserWarning, match="as few as 14 samples; below 30"):
-        curve = reliability(np.arange(1.0, 45.0), np.ones(44), 3)
+        curve = reliability(np.ones(44), np.arange(1.0, 45.0), 3)
     np.testing.assert_array_equal(curve.counts, [15, 15, 14])
 
 
@@ -128,7 +128,7 @@ def test_reliability_warns_of_thin_bins():
         (lambda: likelihood_coefficient([1.0, -1.0], [1.0, 1.0]), "errors must differ in size"),
         (lambda: reliability(np.ones(3), np.ones(3), 4), "n_bins must not exceed the number of samples 3, got 4"),
         (lambda: reliability(np.ones(3), np.ones(3), 0), "n_bins is 0; accepted is a whole number"),
-        (lambda: reliability(np.zeros(3), np.ones(3), 1), "variances must be positive"),
+        (lambda: reliability(np.ones(3), np.zeros(3), 1), "variances must be positive"),
         (lambda: error_lines(0.0), "n_sigma is 0.0; accepted is a positive number"),
         (lambda: error_lines(np.nan), "n_sigma is nan"),
         (lambda: error_lines(21), "n_sigma must be at most 20, got 21"),
