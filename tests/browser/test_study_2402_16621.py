@@ -20,8 +20,11 @@ from lab_browser import (  # noqa: E402
 pytestmark = pytest.mark.browser
 
 NAME = "studies/2402.16621-shallow-ensembles.ipynb"
-STUDIES = ("toy", "calibration", "size", "forces", "domain", "laboratory", "liquid", "capacity")  # in their order
-TOY, CALIBRATION, SIZE, FORCES, DOMAIN, LABORATORY, LIQUID, CAPACITY = range(len(STUDIES))
+STUDIES = (  # in their order
+    *("toy", "calibration", "size", "forces", "domain"),
+    *("laboratory", "liquid", "capacity", "materials", "learning"),
+)
+TOY, CALIBRATION, SIZE, FORCES, DOMAIN, LABORATORY, LIQUID, CAPACITY, MATERIALS, LEARNING = range(len(STUDIES))
 RIGHT = {
     "exercise-1-answer": """
 def my_split(member_energies):
@@ -139,6 +142,23 @@ def test_liquid_and_capacity_answer(notebook, pictures):
     step_slider(slider(notebook, CAPACITY, "oscillators"), 1)
     wait_python(notebook, f"capacity_study.readouts['CEA'].text != {before!r}")
     wait_python(notebook, "float(capacity_study.readouts['CEA'].text.split()[0]) < 0")
+
+
+def test_materials_answer(notebook, pictures):
+    menus = study(notebook, MATERIALS).locator("select")
+    menus.nth(0).select_option("Li3PS4")
+    wait_python(notebook, "materials_study.readouts['structures'].text == '84'")
+    before = readout_number(notebook, MATERIALS, "NLL")
+    step_slider(slider(notebook, MATERIALS, "live: structures"), 3, "ArrowLeft")
+    wait_python(notebook, "materials_study.readouts['structures'].text == '10'")
+    assert readout_number(notebook, MATERIALS, "NLL") > before
+    menus.nth(1).select_option("forces")
+    wait_python(notebook, "materials_study.controls['quantity'].value == 'forces'")
+    menus.nth(2).select_option("last layer")
+    wait_python(notebook, "'Recomputed' in materials_study.message")
+    study(notebook, MATERIALS).screenshot(path=pictures / "study-2402-16621-materials-forces.png")
+    study(notebook, LEARNING).locator("select").select_option("water")
+    wait_python(notebook, "set(curve_plots['forces'].series) == {'linear', 'network'}")
 
 
 @pytest.mark.parametrize("cell", RIGHT)

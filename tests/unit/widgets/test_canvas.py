@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matterscape_widgets.canvas import categories_of, column, front_end, pack
@@ -14,6 +14,7 @@ def unpack(data, frame):
     return frame[0] + frame[1] * np.frombuffer(data, dtype="<f4").astype(np.float64)
 
 
+@settings(deadline=None)  # a busy machine stops for longer than the default allows
 @given(st.lists(st.floats(-1e150, 1e150), min_size=1, max_size=30))
 def test_packing_resolves_the_spread(values):
     values = np.array(values)
