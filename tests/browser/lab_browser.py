@@ -252,6 +252,35 @@ def slider(page: Page, which: int, label: str) -> Locator:
     return study(page, which).locator(".widget-hslider").filter(has_text=label)
 
 
+def check_drawn(page: Page, selector: str, n_colours: int) -> None:
+    """Scroll through all elements of a kind and count the colours of each."""
+    found = page.locator(selector)
+    for k in range(found.count()):
+        found.nth(k).scroll_into_view_if_needed()
+        assert colours(found.nth(k)) > n_colours, f"{selector} {k} looks empty"
+
+
+def check_themes_and_widths(page: Page, pictures: Path, names: Sequence[str], prefix: str, width: int = 760) -> None:
+    """Show every study of a page in the dark theme and in a narrow window, where nothing may overflow."""
+    set_theme(page, "JupyterLab Dark")
+    try:
+        page.wait_for_timeout(1000)
+        for which, name in enumerate(names):
+            assert colours(study(page, which)) > 60, name
+            study(page, which).screenshot(path=pictures / f"{prefix}-{name}-dark.png")
+    finally:
+        set_theme(page, "JupyterLab Light")
+    page.set_viewport_size({"width": width, "height": 1000})
+    try:
+        page.wait_for_timeout(1500)
+        for which, name in enumerate(names):
+            narrow = study(page, which)
+            assert narrow.evaluate("node => node.scrollWidth <= node.clientWidth + 2"), name
+            narrow.screenshot(path=pictures / f"{prefix}-{name}-narrow.png")
+    finally:
+        page.set_viewport_size({"width": 1400, "height": 1000})
+
+
 def readout(page: Page, which: int, label: str) -> str:
     """The text of a readout of a study."""
     row = study(page, which).locator(".readout").filter(has=page.get_by_text(label, exact=True)).first

@@ -5,12 +5,13 @@ import pytest
 lab_browser = pytest.importorskip("lab_browser", reason="playwright or Pillow is not installed (extra: test)")
 from lab_browser import (  # noqa: E402
     answer,
+    check_drawn,
+    check_themes_and_widths,
     close_page,
     colours,
     open_tutorial,
     python,
     readout_number,
-    set_theme,
     slider,
     step_slider,
     study,
@@ -66,10 +67,7 @@ def notebook(browser, lab):
 def test_everything_is_drawn(notebook, pictures):
     assert notebook.locator(".matterscape-study").count() == len(STUDIES)
     assert notebook.locator(".chemiscope-structure").count() == 1
-    curves = notebook.locator(".matterscape-curve")
-    for k in range(curves.count()):
-        curves.nth(k).scroll_into_view_if_needed()
-        assert colours(curves.nth(k)) > 40
+    check_drawn(notebook, ".matterscape-curve", 40)
     assert colours(notebook.locator(".matterscape-map")) > 100
     assert colours(notebook.locator(".chemiscope-structure").first) > 60
     for which, name in enumerate(STUDIES):
@@ -169,18 +167,4 @@ def test_exercises_judge_answers(notebook, cell):
 
 
 def test_dark_theme_and_narrow_window(notebook, pictures):
-    set_theme(notebook, "JupyterLab Dark")
-    try:
-        notebook.wait_for_timeout(1000)
-        for which, name in enumerate(STUDIES):
-            assert colours(study(notebook, which)) > 100
-            study(notebook, which).screenshot(path=pictures / f"study-2402-16621-{name}-dark.png")
-    finally:
-        set_theme(notebook, "JupyterLab Light")
-    notebook.set_viewport_size({"width": 800, "height": 1000})
-    notebook.wait_for_timeout(1000)
-    for which, name in enumerate(STUDIES):
-        narrow = study(notebook, which)
-        assert narrow.evaluate("node => node.scrollWidth <= node.clientWidth + 1")
-        narrow.screenshot(path=pictures / f"study-2402-16621-{name}-narrow.png")
-    notebook.set_viewport_size({"width": 1400, "height": 1000})
+    check_themes_and_widths(notebook, pictures, STUDIES, "study-2402-16621")

@@ -5,12 +5,12 @@ import pytest
 lab_browser = pytest.importorskip("lab_browser", reason="playwright or Pillow is not installed (extra: test)")
 from lab_browser import (  # noqa: E402
     answer,
+    check_drawn,
+    check_themes_and_widths,
     close_page,
-    colours,
     open_tutorial,
     python,
     readout_number,
-    set_theme,
     slider,
     step_slider,
     study,
@@ -80,16 +80,10 @@ def notebook(browser, lab):
 
 
 def test_everything_is_drawn(notebook, pictures):
-    curves = notebook.locator(".matterscape-curve")
-    for k in range(curves.count()):
-        curves.nth(k).scroll_into_view_if_needed()
-        assert colours(curves.nth(k)) > 40
-    maps = notebook.locator(".matterscape-map")
-    assert maps.count() == 2
-    for k in range(2):
-        maps.nth(k).scroll_into_view_if_needed()
-        assert colours(maps.nth(k)) > 80
-        assert colours(notebook.locator(".chemiscope-structure").nth(k)) > 60
+    check_drawn(notebook, ".matterscape-curve", 40)
+    assert notebook.locator(".matterscape-map").count() == 2
+    check_drawn(notebook, ".matterscape-map", 80)
+    check_drawn(notebook, ".chemiscope-structure", 60)
     assert notebook.locator(".matterscape-study").count() == len(STUDIES)
     for which, name in enumerate(STUDIES):
         study(notebook, which).screenshot(path=pictures / f"tutorial-03-{name}.png")
@@ -194,21 +188,5 @@ def test_exercises_judge_answers(notebook, cell):
     assert 'data-passed="true"' in answer(notebook, cell, RIGHT[cell])
 
 
-def test_dark_and_narrow(notebook, pictures):
-    set_theme(notebook, "JupyterLab Dark")
-    try:
-        notebook.wait_for_timeout(1000)
-        for which, name in enumerate(STUDIES):
-            assert colours(study(notebook, which)) > 100
-            study(notebook, which).screenshot(path=pictures / f"tutorial-03-{name}-dark.png")
-    finally:
-        set_theme(notebook, "JupyterLab Light")
-    notebook.set_viewport_size({"width": 760, "height": 1000})
-    try:
-        notebook.wait_for_timeout(1500)
-        for which, name in enumerate(STUDIES):
-            shown = study(notebook, which)
-            assert shown.evaluate("node => node.scrollWidth <= node.clientWidth + 2")
-            shown.screenshot(path=pictures / f"tutorial-03-{name}-narrow.png")
-    finally:
-        notebook.set_viewport_size({"width": 1400, "height": 1000})
+def test_dark_theme_and_narrow_window(notebook, pictures):
+    check_themes_and_widths(notebook, pictures, STUDIES, "tutorial-03")
