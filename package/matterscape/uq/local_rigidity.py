@@ -7,15 +7,19 @@ are not centred and have no constant column, so that numbers of different models
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from matterscape.uq.arrays import as_array, feature_matrix, row_blocks
 from matterscape.uq.rigidity import Rigidity, gram
 
 KINDS = ("atom", "structure")
 POOLINGS = ("mean", "sum")
+SMALL_WORK = 1e10  # multiplications, about a third of a second
 
 
 def local_prediction_rigidity(
@@ -54,7 +58,8 @@ def local_prediction_rigidity(
     """
     _check_options(per, pooling)
     model, mean_square, test = _model(train, test, regularisation, pooling)
-    return _of_test(lambda rows: mean_square * model.rigidity(rows), test, per, pooling)
+    with _few_threads(model, test):
+        return _of_test(lambda rows: mean_square * model.rigidity(rows), test, per, pooling)
 
 
 def component_prediction_rigidity(
@@ -101,9 +106,9 @@ def component_prediction_rigidity(
     _check_options(per, pooling)
     model, mean_square, test = _model(train, test, regularisation, pooling)
     ends = _ends(components, len(model.gram))
-    axes = model.whiten(np.eye(len(model.gram)))  # a whitened row is the row times this upper triangle
 
     def rigidities(rows: np.ndarray) -> np.ndarray:
+        axes = model.whiten(np.eye(len(model.gram)))  # a whitened row is the row times this upper triangle
         result = np.empty((len(rows), len(ends) - 1))
         for c, (start, stop) in enumerate(pairwise(ends)):
             parts = [
@@ -113,7 +118,22 @@ def component_prediction_rigidity(
                 result[:, c] = mean_square / np.concatenate(parts)
         return result
 
-    return _of_test(rigidities, test, per, pooling)
+    with _few_threads(model, test):
+        return _of_test(rigidities, test, per, pooling)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _few_threads(model: Rigidity, test: Sequence[np.ndarray]) -> AbstractContextManager:
+    """One thread for linear algebra that is soon done.
+
+    numpy and scipy bring a BLAS each, whose threads keep the cores from each other when they take turns.
+    """
+    work = sum(map(len, test)) * len(model.gram) ** 2
+    return _blas().limit(limits=1, user_api="blas") if work < SMALL_WORK else nullcontext()
 
 
 def _check_options(per: str, pooling: str) -> None:
