@@ -152,7 +152,7 @@ def test_materials_answer(notebook, pictures):
     assert readout_number(notebook, MATERIALS, "NLL") > before
     menus.nth(1).select_option("forces")
     wait_python(notebook, "materials_study.controls['quantity'].value == 'forces'")
-    menus.nth(2).select_option("last layer")
+    menus.nth(2).select_option("network: rigidity of the last layer")
     wait_python(notebook, "'Recomputed' in materials_study.message")
     study(notebook, MATERIALS).screenshot(path=pictures / "study-2402-16621-materials-forces.png")
     study(notebook, LEARNING).locator("select").select_option("water")
