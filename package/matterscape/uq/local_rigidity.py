@@ -57,8 +57,9 @@ def local_prediction_rigidity(
     Chong, Grasselli, Ben Mahmoud, Morrow, Deringer, Ceriotti, J. Chem. Theory Comput. 19, 8020 (2023).
     """
     _check_options(per, pooling)
-    model, mean_square, test = _model(train, test, regularisation, pooling)
-    with _few_threads(model, test):
+    train, test = _checked_sets(train, test)
+    with _few_threads(test):
+        model, mean_square = _model(train, regularisation, pooling)
         return _of_test(lambda rows: mean_square * model.rigidity(rows), test, per, pooling)
 
 
@@ -104,11 +105,10 @@ def component_prediction_rigidity(
     Chong, Bigi, Grasselli, Loche, Kellner, Ceriotti, Faraday Discuss. 256, 322 (2025).
     """
     _check_options(per, pooling)
-    model, mean_square, test = _model(train, test, regularisation, pooling)
-    ends = _ends(components, len(model.gram))
+    train, test = _checked_sets(train, test)
+    ends = _ends(components, train[0].shape[1])
 
     def rigidities(rows: np.ndarray) -> np.ndarray:
-        axes = model.whiten(np.eye(len(model.gram)))  # a whitened row is the row times this upper triangle
         result = np.empty((len(rows), len(ends) - 1))
         for c, (start, stop) in enumerate(pairwise(ends)):
             parts = [
@@ -118,7 +118,9 @@ def component_prediction_rigidity(
                 result[:, c] = mean_square / np.concatenate(parts)
         return result
 
-    with _few_threads(model, test):
+    with _few_threads(test):
+        model, mean_square = _model(train, regularisation, pooling)
+        axes = model.whiten(np.eye(len(model.gram)))  # a whitened row is the row times this upper triangle
         return _of_test(rigidities, test, per, pooling)
 
 
@@ -127,12 +129,12 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _few_threads(model: Rigidity, test: Sequence[np.ndarray]) -> AbstractContextManager:
+def _few_threads(test: Sequence[np.ndarray]) -> AbstractContextManager:
     """One thread for linear algebra that is soon done.
 
     numpy and scipy bring a BLAS each, whose threads keep the cores from each other when they take turns.
     """
-    work = sum(map(len, test)) * len(model.gram) ** 2
+    work = sum(map(len, test)) * test[0].shape[1] ** 2
     return _blas().limit(limits=1, user_api="blas") if work < SMALL_WORK else nullcontext()
 
 
@@ -143,23 +145,22 @@ def _check_options(per: str, pooling: str) -> None:
         raise ValueError(f"pooling must be 'mean' or 'sum', got {pooling!r}")
 
 
-def _model(
-    train: Iterable, test: Iterable, regularisation: float, pooling: str
-) -> tuple[Rigidity, float, list[np.ndarray]]:
-    """The model of scaled and pooled training rows, the square of the scale, and the features to judge, not scaled.
+def _model(train: Sequence[np.ndarray], regularisation: float, pooling: str) -> tuple[Rigidity, float]:
+    """The model of scaled and pooled training rows, and the square of the scale.
 
     Rigidities of scaled features are those of the features themselves times the square of the scale.
     """
-    rows, squares, n_atoms = [], 0.0, 0
-    for block in _checked(train, "train", None):
-        rows.append(_pooled(block, pooling))
-        squares += float(np.einsum("nd,nd->", block, block, dtype=np.float64))
-        n_atoms += len(block)
+    squares = sum(float(np.einsum("nd,nd->", block, block, dtype=np.float64)) for block in train)
     if squares == 0:
         raise ValueError("train must hold features that are not all zero")
-    mean_square = squares / n_atoms
-    model = Rigidity(gram(np.stack(rows) / np.sqrt(mean_square)), regularisation)
-    return model, mean_square, list(_checked(test, "test", len(model.gram)))
+    mean_square = squares / sum(map(len, train))
+    rows = np.stack([_pooled(block, pooling) for block in train])
+    return Rigidity(gram(rows / np.sqrt(mean_square)), regularisation), mean_square
+
+
+def _checked_sets(train: Iterable, test: Iterable) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    train = list(_checked(train, "train", None))
+    return train, list(_checked(test, "test", train[0].shape[1]))
 
 
 def _checked(blocks: Iterable, name: str, n_features: int | None) -> Iterator[np.ndarray]:
