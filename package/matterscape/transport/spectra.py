@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft, ndimage
 
-from matterscape.checks import check_number, check_whole
+from matterscape.checks import check_number, check_whole, is_number
 from matterscape.kernels import get_threads, launch
 from matterscape.transport._spectra_kernels import DEPENDENT, add_products, box_average, schur_complements
 from matterscape.transport.currents import Currents
@@ -274,6 +274,36 @@ def resampled(currents: Currents, cutoff_THz: float) -> Currents:
         temperature_K=currents.temperature_K,
         volume=currents.volume,
     )
+
+
+def suggested_cutoff(currents: Currents, name: str = "energy", power: float = 0.95) -> float:
+    """A cutoff frequency to begin with: that below which most of the power of a current lies.
+
+    The other currents enter as in :meth:`CrossPeriodogram.reduced`. For liquids and soft solids it lies above the last
+    feature of low frequency; with stiff molecules, whose vibrations hold much of the power, a lower one may do. Look at
+    the spectrum, and at :func:`matterscape.transport.onsager.scan_cutoff`.
+
+    Parameters
+    ----------
+    currents : Currents
+    name : str
+        Of the current.
+    power : float
+        Fraction of the power, between 0 and 1.
+
+    Returns
+    -------
+    float
+        In THz, the Nyquist frequency divided by an integer; at least 500 samples are left where there are as many.
+    """
+    if not is_number(power) or not 0 < power < 1:
+        raise ValueError(f"power is {power!r}; accepted is a number between 0 and 1")
+    reduced = cross_periodogram(currents).reduced(name)
+    cumulative = np.cumsum(reduced.values)
+    frequency = reduced.frequencies_THz[np.searchsorted(cumulative, power * cumulative[-1])]
+    widest = max(1, currents.n_samples // FEW_SAMPLES)
+    width = currents.nyquist_THz // frequency if frequency > 0 else widest
+    return currents.nyquist_THz / min(max(width, 1), widest)
 
 
 def binned_spectrum(
