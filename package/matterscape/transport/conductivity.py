@@ -24,10 +24,9 @@ from matterscape.transport.diffusion import (
     slope_estimate,
     slope_posterior,
 )
+from matterscape.transport.onsager import TO_SI
 from matterscape.transport.trajectories import charge_values
 
-#: S/cm in e^2 / (eV Å ps).
-_S_PER_CM = units._e / 1e-22 / 100.0
 _NEUTRAL = 1e-3  # e per atom
 
 
@@ -249,4 +248,4 @@ def _charges(displacements: Displacements, charges: dict[str, float]) -> np.ndar
 
 def _prefactor(displacements: Displacements) -> float:
     """S/cm of half a slope in e^2 Å^2/ps."""
-    return _S_PER_CM / (displacements.volume * units.kB * displacements.temperature_K)
+    return TO_SI / 100 / (displacements.volume * units.kB * displacements.temperature_K)
