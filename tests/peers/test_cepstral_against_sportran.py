@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import lfilter
 
 from matterscape.benchmarks.sportran_peer import heat_current, import_sportran
-from matterscape.transport.cepstral import cepstral
+from matterscape.transport.cepstral import cepstral_analysis
 from matterscape.transport.currents import Currents
 from matterscape.transport.onsager import thermal_conductivity
 from matterscape.transport.spectra import cross_periodogram, moving_average, resampled
@@ -53,7 +53,7 @@ def check_against_sportran(currents, cutoff_THz, numbers=(None, 0, 1, 6, 40)):
     np.testing.assert_allclose(np.log(reduced.values * PER_FS).mean(), theirs.logpsd.mean(), rtol=1e-12)
     for number in numbers:
         theirs.cepstral_analysis(manual_cutoffK=number)
-        found = cepstral(reduced, number)
+        found = cepstral_analysis(reduced, number)
         assert found.n_coefficients == theirs.cepf.cutoffK
         assert found.best_n_coefficients == theirs.cepf.aic_Kmin
         np.testing.assert_allclose(found.information_criterion, theirs.cepf.aic, rtol=1e-10)
