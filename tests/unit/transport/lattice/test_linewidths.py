@@ -11,9 +11,9 @@ from ase import units
 from matterscape.potentials.stillinger_weber import StillingerWeber
 from matterscape.potentials.tersoff import Tersoff
 from matterscape.structures import Structures
-from matterscape.transport.lattice._coupling_kernels import GAUSS, LORENTZ, TRIANGLE, broadened_delta
-from matterscape.transport.lattice.couplings import ModeCouplings, linewidths
+from matterscape.transport.lattice._linewidth_kernels import GAUSS, LORENTZ, TRIANGLE, broadened_delta
 from matterscape.transport.lattice.cubic import cubic_force_constants
+from matterscape.transport.lattice.linewidths import ModeCouplings, linewidths
 from matterscape.transport.lattice.modes import UnstableModesError, VibrationalModes, vibrational_modes
 from matterscape.transport.lattice.supercells import Supercell
 

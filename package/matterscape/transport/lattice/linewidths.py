@@ -19,11 +19,11 @@ from matterscape.checks import check_number
 from matterscape.kernels import launch, memory_limit
 from matterscape.potentials.third_order import ThirdOrder
 from matterscape.progress import progress
-from matterscape.transport.lattice._coupling_kernels import GAUSS, LORENTZ, TRIANGLE, add_decays
+from matterscape.transport.lattice._linewidth_kernels import GAUSS, LORENTZ, TRIANGLE, add_decays
 from matterscape.transport.lattice.constants import ANGULAR, REDUCED_PLANCK, SQUARED_FREQUENCY
 from matterscape.transport.lattice.cubic import CubicForceConstants
 from matterscape.transport.lattice.modes import VibrationalModes
-from matterscape.transport.lattice.quanta import occupations
+from matterscape.transport.lattice.occupations import occupations
 
 SHAPES = {"gauss": GAUSS, "triangle": TRIANGLE, "lorentz": LORENTZ}
 #: Modes of the zero wavevector of a glass whose couplings are computed together.

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from matterscape.kernels import launch
-from matterscape.transport.lattice._green_kubo_kernels import FULL, QHGK, WIGNER, sum_pairs
+from matterscape.transport.lattice._qhgk_kernels import FULL, QHGK, WIGNER, sum_pairs
 from matterscape.transport.lattice.constants import ANGULAR, CONDUCTIVITY
 from matterscape.transport.lattice.modes import VibrationalModes
-from matterscape.transport.lattice.quanta import reduced_frequencies
+from matterscape.transport.lattice.occupations import reduced_frequencies
 
 KINDS = {"qhgk": QHGK, "full": FULL, "wigner": WIGNER}
 #: Modes whose frequencies in THz differ by no more than this count as one in the diagonal part.

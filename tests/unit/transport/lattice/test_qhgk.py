@@ -8,12 +8,12 @@ from ase import units
 from matterscape.potentials.stillinger_weber import StillingerWeber
 from matterscape.potentials.tersoff import Tersoff
 from matterscape.structures import Structures
-from matterscape.transport.lattice._green_kubo_kernels import pair_capacity
-from matterscape.transport.lattice.couplings import ModeCouplings, linewidths
+from matterscape.transport.lattice._qhgk_kernels import pair_capacity
 from matterscape.transport.lattice.cubic import cubic_force_constants
-from matterscape.transport.lattice.green_kubo import KINDS, qhgk
+from matterscape.transport.lattice.linewidths import ModeCouplings, linewidths
 from matterscape.transport.lattice.modes import UnstableModesError, VibrationalModes, vibrational_modes
-from matterscape.transport.lattice.quanta import heat_capacities
+from matterscape.transport.lattice.occupations import heat_capacities
+from matterscape.transport.lattice.qhgk import KINDS, qhgk
 from matterscape.transport.lattice.supercells import Supercell
 
 pytestmark = pytest.mark.unit

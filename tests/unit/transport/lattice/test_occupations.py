@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from matterscape.transport.lattice.constants import BOLTZMANN, REDUCED_PLANCK
-from matterscape.transport.lattice.quanta import heat_capacities, occupations
+from matterscape.transport.lattice.occupations import heat_capacities, occupations
 
 pytestmark = pytest.mark.unit
 
