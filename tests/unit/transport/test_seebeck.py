@@ -22,6 +22,7 @@ from matterscape.transport.seebeck import (
     slope_at_zero,
 )
 from matterscape.transport.spectra import cross_periodogram
+from matterscape.transport.synthetic import spectral_matrix, synthetic_currents
 
 pytestmark = pytest.mark.unit
 
@@ -30,17 +31,26 @@ CONDITIONS = {"timestep_fs": 10.0, "temperature_K": 1300.0, "volume": 9000.0}
 
 
 def synthetic(n_samples, seed, *, peak=0.6, n_segments=1):
-    """Currents of energy and charge with known spectra, and the true Pi_E: the spectral matrix colours white noise."""
-    x = np.arange(n_samples // 2 + 1) / (n_samples // 2)
-    rho = peak * np.exp(-((x / 0.3) ** 2)) - 0.2 * np.sin(math.pi * x) ** 2
-    energy = 9.0 * (0.3 + np.exp(-((x / 0.4) ** 2)))
-    charge = 2.0 * (0.2 + np.exp(-((x / 0.5) ** 2)) + 0.8 * x**2 * np.exp(-2 * x**2))
-    generator = np.random.default_rng(seed)
-    white = np.fft.rfft(generator.normal(size=(2, n_segments, 3, n_samples)), axis=-1)
-    first = np.sqrt(energy) * white[0]
-    second = np.sqrt(charge) * (rho * white[0] + np.sqrt(1 - rho**2) * white[1])
-    values = np.fft.irfft(np.stack([first, second]), n_samples, axis=-1) / math.sqrt(1e-3 * CONDITIONS["timestep_fs"])
-    return Currents(values, ["energy", "charge"], **CONDITIONS), rho[0] * math.sqrt(energy[0] / charge[0])
+    """Currents of energy and charge with known spectra up to 50 THz, and the true Pi_E."""
+
+    def energy(f):
+        return 9.0 * (0.3 + np.exp(-((f / 20) ** 2)))
+
+    def charge(f):
+        return 2.0 * (0.2 + np.exp(-((f / 25) ** 2)) + (f / 60) ** 2 * np.exp(-((f / 35) ** 2)))
+
+    def rho(f):
+        return peak * np.exp(-((f / 15) ** 2)) - 0.2 * np.sin(math.pi * f / 50) ** 2
+
+    currents = synthetic_currents(
+        spectral_matrix(energy, charge, rho),
+        ["energy", "charge"],
+        n_samples=n_samples,
+        n_segments=n_segments,
+        seed=seed,
+        **CONDITIONS,
+    )
+    return currents, peak * math.sqrt(energy(0.0) / charge(0.0))
 
 
 def estimates(n_samples, n_repeats, **options):
@@ -78,7 +88,7 @@ def test_slope_of_currents_that_are_proportional():
     exact = Currents(np.stack([1.7 * currents["charge"] + noise, currents["charge"]]), currents.names, **CONDITIONS)
     result = peltier_coefficient(exact, 50.0)
     assert result.value == pytest.approx(1.7 + 1e-3 * true, abs=4 * result.error)
-    assert result.error < 1e-3
+    assert result.error < 2e-3
     assert peltier_coefficient(exact, 50.0, decorrelate=0).error > 10 * result.error
 
 
@@ -209,9 +219,7 @@ def test_seebeck_coefficient_keeps_its_value_if_enthalpies_shift_with_the_curren
     """A constant energy added to every ion of a species is a matter of bookkeeping."""
     currents, _ = synthetic(2000, 6)
     options = {"temperature_K": 1300.0, "masses": MASSES, "charges": CHARGES}
-    before = seebeck_coefficient(
-        peltier_coefficient(currents, 25.0, n_knots=5, decorrelate=4), {"Cs": 0.2, "F": 0.1}, **options
-    )
+    before = seebeck_coefficient(peltier_coefficient(currents, 25.0, n_knots=5, decorrelate=4), {"Cs": 0.2, "F": 0.1}, **options)
     added = {"Cs": 1.5, "F": -0.4}
     # J_s in units of J_Z, for ions without net momentum
     total = MASSES["Cs"] + MASSES["F"]
@@ -242,10 +250,7 @@ def bad_calls():
     options = {"temperature_K": 1300.0, "masses": MASSES, "charges": CHARGES}
     return [
         (lambda: peltier_coefficient(currents.select("charge"), 25.0), "no current 'energy'"),
-        (
-            lambda: peltier_coefficient(swapped, 25.0, energy="charge", charge="energy"),
-            "is one of charge; accepted is one of ene",
-        ),
+        (lambda: peltier_coefficient(swapped, 25.0, energy="charge", charge="energy"), "is one of charge; accepted is one of ene"),
         (lambda: peltier_coefficient(currents, 25.0, decorrelate=-1), "decorrelate is -1"),
         (lambda: peltier_coefficient(currents, 80.0), "cutoff_THz is 80"),
         (lambda: slope_at_zero(cross_periodogram(three)), "accepted are two currents"),
@@ -256,10 +261,7 @@ def bad_calls():
         (lambda: seebeck_coefficient(slope, {"Cs": 1.0}, **options), "accepted are two species"),
         (lambda: seebeck_coefficient(slope, {"Cs": 1.0, "Na": 2.0}, **options), "masses lack Na"),
         (lambda: seebeck_coefficient(slope, {"Cs": 1.0, "F": "2"}, **options), "enthalpies is"),
-        (
-            lambda: seebeck_coefficient(slope, {"Cs": 1.0, "F": 2.0}, **(options | {"charges": {"Cs": 1, "F": 1}})),
-            "opposite sign",
-        ),
+        (lambda: seebeck_coefficient(slope, {"Cs": 1.0, "F": 2.0}, **(options | {"charges": {"Cs": 1, "F": 1}})), "opposite sign"),
         (
             lambda: seebeck_coefficient(slope, {"Cs": 1.0, "F": 2.0}, **(options | {"masses": {"Cs": 1, "F": 0}})),
             "masses of F is 0",
