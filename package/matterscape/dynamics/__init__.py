@@ -6,6 +6,7 @@ from matterscape.dynamics.many import run_many
 from matterscape.dynamics.quenching import MeltQuench, amorphous_silica, amorphous_silicon, melt_quench
 from matterscape.dynamics.records import Record
 from matterscape.dynamics.relaxation import Relaxation, relax
+from matterscape.dynamics.resumable import run_in_folder, runs_folder
 from matterscape.dynamics.simulation import Simulation
 from matterscape.dynamics.state import ExplosionError, State
 from matterscape.dynamics.thermostats import NoseHooverChain, StochasticVelocityRescaling
@@ -28,5 +29,7 @@ __all__ = [
     "amorphous_silicon",
     "melt_quench",
     "relax",
+    "run_in_folder",
     "run_many",
+    "runs_folder",
 ]
