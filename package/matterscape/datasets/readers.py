@@ -19,6 +19,7 @@ from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, open_wi
 from matterscape.datasets.unify import unify
 from matterscape.datasets.xyz import StructureFileError, count_frames, read_frames
 from matterscape.progress import progress
+from matterscape.transport.readers.sources import uploaded
 
 FORMATS = "extended XYZ, CIF, POSCAR, ASE trajectory, PDB, LAMMPS data, CASTEP, Quantum ESPRESSO, FHI-aims, CP2K, ..."
 
@@ -113,7 +114,7 @@ def read_structures(source, index: int | slice | str = ":") -> list[Atoms]:
     """
     wanted = _as_index(index)
     if isinstance(source, Mapping) or hasattr(source, "read"):
-        name, content = _upload(source)
+        name, content = uploaded(source)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / name
             path.write_bytes(content)
@@ -133,19 +134,6 @@ def _as_index(index: int | slice | str) -> int | slice:
     if isinstance(wanted, bool) or not isinstance(wanted, int | slice):
         raise ValueError(f"index is {index!r}; accepted are a whole number, a slice, or text such as ':', '::10', '-1'")
     return wanted
-
-
-def _upload(source) -> tuple[str, bytes]:
-    """Name (without folders) and bytes of an uploaded or open file."""
-    if isinstance(source, Mapping):
-        if not {"name", "content"} <= source.keys():
-            raise ValueError(f"source has the keys {sorted(source)}; an uploaded file needs 'name' and 'content'")
-        name, content = source["name"], source["content"]
-    else:
-        name, content = getattr(source, "name", "upload"), source.read()
-        content = content.encode() if isinstance(content, str) else content
-    name = Path(str(name)).name
-    return (name if name not in ("", "..") else "upload"), bytes(content)
 
 
 def _read(path: Path, name: str, wanted: int | slice) -> list[Atoms]:

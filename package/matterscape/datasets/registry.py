@@ -16,8 +16,10 @@ class Dataset:
     """One public file.
 
     ``kind`` says what ``load`` returns: ``"structures"`` (list of ``ase.Atoms``), ``"array"`` (numpy array), ``"json"``
-    (dict) or ``"table"`` (dict of columns, with ``constants`` added). ``units`` maps the name of a property to its
-    unit, as far as the source states it; lengths are Å throughout. ``bytes`` is the size of the file.
+    (dict) or ``"currents"`` (``Currents``). ``units`` maps the name of a property to its unit, as far as the source
+    states it; lengths are Å throughout. ``bytes`` is the size of the file. ``currents`` maps the name of a current to
+    its ``columns`` in the file and the ``factor`` that gives it its unit; ``constants`` are numbers that belong to the
+    data and are not in the file.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Dataset:
     citations: tuple[str, ...]
     units: dict[str, str] = field(hash=False)
     constants: dict[str, float] = field(default_factory=dict, hash=False)
+    currents: dict[str, dict] = field(default_factory=dict, hash=False)
 
     @property
     def url(self) -> str:

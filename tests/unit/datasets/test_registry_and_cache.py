@@ -60,7 +60,7 @@ def test_registry_is_complete():
         assert row.name == name and len(row.sha256) == 64 and len(row.commit) == 40 and row.bytes > 0
         assert row.url == f"https://raw.githubusercontent.com/{row.repository}/{row.commit}/{row.path}"
         assert row.licence and row.content and row.citations
-        assert row.kind in ("structures", "array", "json", "table")
+        assert row.kind in ("structures", "array", "json", "currents")
         assert all(paper in citation for paper, citation in zip(row.papers, row.citations, strict=True))
 
 
@@ -213,11 +213,17 @@ def test_water_molecules_without_a_cell_are_not_periodic(dataset):
     assert frames[0].info["potential"] == -76.3156397666 and "energy" not in frames[0].info  # hartree, not eV
 
 
-def test_arrays_orbitals_and_tables(dataset):
+def test_arrays_and_orbitals(dataset):
     fock, orbitals = dataset("water-hamiltonians"), dataset("water-orbitals")
     assert fock.shape == (1000, 6, 6) and len(orbitals["O"]) + 2 * len(orbitals["H"]) == 6
     assert dataset("ethanol-fock").shape == (1000, 18, 18) and set(dataset("ethanol-orbitals")) == {"H", "C", "O"}
+
+
+def test_currents_of_molten_salt(dataset):
     currents = dataset("nacl-currents")
-    assert currents["c_flux"].shape == (len(currents["Temp"]), 3) == currents["c_vcm[1]"].shape
-    np.testing.assert_array_equal(currents["c_flux"][0], [250.86549, 20.619423, 200.115])
-    assert currents["Temp"][0] == 1442.7319 and currents["time_step_fs"] == 5.0
+    assert currents.names == currents.kinds == ("energy", "charge")
+    assert currents.values.shape == (2, 1, 3, 20000) and currents.timestep_fs == 5.0
+    assert currents.temperature_K == pytest.approx(1399.35, abs=0.01) and currents.volume == 65013.301261
+    np.testing.assert_array_equal(currents["energy"][0, :, 0], [250.86549, 20.619423, 200.115])
+    # J_Z = N_Na (v_Na - v_Cl) = N_Na (1 + m_Na / m_Cl) v_Na where the total momentum vanishes
+    np.testing.assert_allclose(currents["charge"][0, 0, 0], -0.15991832 * 864 * (1 + 22.98976928 / 35.45), rtol=1e-6)
