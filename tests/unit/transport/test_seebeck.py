@@ -219,7 +219,9 @@ def test_seebeck_coefficient_keeps_its_value_if_enthalpies_shift_with_the_curren
     """A constant energy added to every ion of a species is a matter of bookkeeping."""
     currents, _ = synthetic(2000, 6)
     options = {"temperature_K": 1300.0, "masses": MASSES, "charges": CHARGES}
-    before = seebeck_coefficient(peltier_coefficient(currents, 25.0, n_knots=5, decorrelate=4), {"Cs": 0.2, "F": 0.1}, **options)
+    before = seebeck_coefficient(
+        peltier_coefficient(currents, 25.0, n_knots=5, decorrelate=4), {"Cs": 0.2, "F": 0.1}, **options
+    )
     added = {"Cs": 1.5, "F": -0.4}
     # J_s in units of J_Z, for ions without net momentum
     total = MASSES["Cs"] + MASSES["F"]
@@ -250,7 +252,10 @@ def bad_calls():
     options = {"temperature_K": 1300.0, "masses": MASSES, "charges": CHARGES}
     return [
         (lambda: peltier_coefficient(currents.select("charge"), 25.0), "no current 'energy'"),
-        (lambda: peltier_coefficient(swapped, 25.0, energy="charge", charge="energy"), "is one of charge; accepted is one of ene"),
+        (
+            lambda: peltier_coefficient(swapped, 25.0, energy="charge", charge="energy"),
+            "is one of charge; accepted is one of ene",
+        ),
         (lambda: peltier_coefficient(currents, 25.0, decorrelate=-1), "decorrelate is -1"),
         (lambda: peltier_coefficient(currents, 80.0), "cutoff_THz is 80"),
         (lambda: slope_at_zero(cross_periodogram(three)), "accepted are two currents"),
@@ -261,7 +266,10 @@ def bad_calls():
         (lambda: seebeck_coefficient(slope, {"Cs": 1.0}, **options), "accepted are two species"),
         (lambda: seebeck_coefficient(slope, {"Cs": 1.0, "Na": 2.0}, **options), "masses lack Na"),
         (lambda: seebeck_coefficient(slope, {"Cs": 1.0, "F": "2"}, **options), "enthalpies is"),
-        (lambda: seebeck_coefficient(slope, {"Cs": 1.0, "F": 2.0}, **(options | {"charges": {"Cs": 1, "F": 1}})), "opposite sign"),
+        (
+            lambda: seebeck_coefficient(slope, {"Cs": 1.0, "F": 2.0}, **(options | {"charges": {"Cs": 1, "F": 1}})),
+            "opposite sign",
+        ),
         (
             lambda: seebeck_coefficient(slope, {"Cs": 1.0, "F": 2.0}, **(options | {"masses": {"Cs": 1, "F": 0}})),
             "masses of F is 0",
