@@ -17,6 +17,7 @@ from vesin import NeighborList
 from matterscape.basis import spherical_harmonics
 from matterscape.checks import check_number, check_whole, is_number
 from matterscape.dynamics._analysis_kernels import fill_angles
+from matterscape.dynamics._displacements import atom_blocks, displacement_sums, transform
 from matterscape.kernels import get_threads
 from matterscape.structures import Structures
 from matterscape.structures.neighbours import check_cutoff, check_pair_memory
@@ -332,10 +333,15 @@ def warren_cowley(frames: Frames, outer: float, inner: float = 0.0) -> dict[tupl
     return {(a, b): float(alpha[n, m]) for n, a in enumerate(symbols) for m, b in enumerate(symbols)}
 
 
-def _time_series(name: str, values: np.ndarray) -> np.ndarray:
+def _series_shape(name: str, values: np.ndarray) -> np.ndarray:
     values = np.asarray(values)
     if values.ndim != 3 or values.shape[2] != 3 or 0 in values.shape:
         raise ValueError(f"{name} has shape {values.shape}; accepted is (n_times, n_atoms, 3)")
+    return values
+
+
+def _time_series(name: str, values: np.ndarray) -> np.ndarray:
+    values = _series_shape(name, values)
     if not np.isfinite(values).all():
         raise ValueError(f"{name} must be finite")
     return values
@@ -363,7 +369,7 @@ def mean_square_displacement(positions: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     positions : array (n_times, n_atoms, 3)
-        Unwrapped, in Å.
+        Unwrapped, in Å. A memory map is read in blocks of atoms, so the file may be larger than the memory.
 
     Returns
     -------
@@ -372,19 +378,18 @@ def mean_square_displacement(positions: np.ndarray) -> np.ndarray:
 
     Source: V. Calandrini et al., Collection SFN 12, 201 (2011), eqs. 43-49 (nMoldyn).
     """
-    positions = _time_series("positions", positions)
+    positions = _series_shape("positions", positions)
     n_times, n_atoms, _ = positions.shape
-    lags = np.arange(n_times)
-    result = np.zeros(n_times)
-    for atoms in _blocks(n_times, n_atoms):
-        moved = positions[:, atoms].astype(np.float64)
-        moved -= moved.mean(axis=0)  # the result does not change, its rounding error shrinks
-        squares = np.concatenate([[0.0], np.cumsum((moved**2).sum(axis=(1, 2)))])
-        ends = squares[n_times - lags] + squares[n_times] - squares[lags]
-        result += ends - 2 * _correlation_sums(moved).sum(axis=(1, 2))
-    result = np.maximum(result, 0.0) / ((n_times - lags) * n_atoms)
-    result[0] = 0.0
-    return result
+    squares, power = np.zeros(n_times), 0.0
+    for _, moved in atom_blocks(positions, NUMBERS_PER_BLOCK):
+        moved -= moved.mean(axis=2, keepdims=True)  # the result does not change, its rounding error shrinks
+        squares += np.einsum("axt,axt->t", moved, moved)
+        if not np.isfinite(squares).all():
+            raise ValueError("positions must be finite")
+        spectrum = transform(moved).reshape(3 * len(moved), -1)
+        power = power + np.einsum("sf,sf->f", spectrum.real, spectrum.real)
+        power += np.einsum("sf,sf->f", spectrum.imag, spectrum.imag)
+    return np.maximum(displacement_sums(squares, power), 0.0) / (np.arange(n_times, 0, -1) * n_atoms)
 
 
 def velocity_autocorrelation(velocities: np.ndarray, masses: np.ndarray | None = None) -> np.ndarray:
