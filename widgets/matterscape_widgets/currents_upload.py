@@ -75,7 +75,7 @@ class CurrentsUpload(ipywidgets.VBox):
         self.button = ipywidgets.Button(
             description="Read", button_style="primary", layout=ipywidgets.Layout(width="auto")
         )
-        self._line = Line(text="Your own file: it stays on the machine that runs this notebook.")
+        self._line = Line(text="It stays on the machine that runs this notebook. Give the path of a file above 10 MB.")
         self._choices = ipywidgets.VBox(
             [*self.menus.values(), self.run, self.units, *self.numbers.values(), self.button],
             layout=ipywidgets.Layout(display="none"),

@@ -51,6 +51,7 @@ def test_shows_what_the_package_computes(view, salt):
     assert "Akaike" in view.readouts["Coefficients"].text and view.readouts["Conductivity"].unit == "W/(m K)"
 
 
+@pytest.mark.filterwarnings("ignore::matterscape.transport.spectra.SpectrumWarning")
 def test_every_control_reaches_the_number(view, salt):
     for position in (3, -1):
         view.controls["cutoff"].value = view.controls["cutoff"].options[position][1]

@@ -131,8 +131,10 @@ def _multi_table(block: bytes, name: str, first_line: int) -> Table:
     titles, rows, lines = None, [], []
     for banner, end in zip(banners, ends):
         line = first_line + block.count(b"\n", 0, banner.start())
-        pairs = _PAIR.findall(block, banner.end(), end)
-        found = ["Step", "CPU", *(title.decode(errors="replace") for title, _ in pairs)]
+        pairs = [(title.decode(errors="replace"), value) for title, value in _PAIR.findall(block, banner.end(), end)]
+        given = {title for title, _ in pairs}  # a custom style may repeat what the banner says
+        pairs = [(title, value) for title, value in zip(("Step", "CPU"), banner.groups()) if title not in given] + pairs
+        found = [title for title, _ in pairs]
         if titles is None:
             titles = found
         if found != titles:
@@ -140,7 +142,7 @@ def _multi_table(block: bytes, name: str, first_line: int) -> Table:
                 break  # a run that has not ended
             raise CurrentsFileError(f"{name}, line {line} begins a step with other values than the steps before it")
         try:
-            rows.append([float(banner[1]), float(banner[2]), *(float(value) for _, value in pairs)])
+            rows.append([float(value) for _, value in pairs])
         except ValueError:
             raise CurrentsFileError(f"{name}, line {line} begins a step with a value that is no number") from None
         lines.append(line)
