@@ -1,11 +1,14 @@
 """Mean squares by Fourier transform, diffusion coefficients with errors that hold, activation energies."""
 
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import units
 
+from matterscape.dynamics import _displacements
+from matterscape.dynamics._displacements import release
 from matterscape.dynamics.analysis import mean_square_displacement
 from matterscape.transport._block_statistics import jackknife
 from matterscape.transport._slope_posterior import overlap_covariance
@@ -106,6 +109,28 @@ def test_memory_does_not_grow_with_the_number_of_atoms(tmp_path):
     small, large = peaks[:2], peaks[2:]
     assert large[0] < 1.1 * small[0] and large[1] < 1.1 * small[1]
     assert max(large) < 12 * 8 * numbers  # of 1500 atoms: 36 MB as float64
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory is read from /proc")
+def test_pages_of_a_file_are_given_back(tmp_path, monkeypatch):
+    """Of a file of 72 MB no more than a few MB are mapped at a time."""
+    np.save(tmp_path / "positions.npy", np.random.default_rng(0).normal(size=(2000, 3000, 3)).astype(np.float32))
+    positions = np.load(tmp_path / "positions.npy", mmap_mode="r")
+    mapped = []
+
+    def mapped_mb():
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("RssFile")).split()[1]) / 1024
+
+    def watched(array):
+        mapped.append(mapped_mb())
+        release(array)
+
+    monkeypatch.setattr(_displacements, "_BYTES_MAPPED", 2**22)
+    monkeypatch.setattr(_displacements, "release", watched)
+    before = mapped_mb()
+    mean_square_displacement(positions)
+    assert len(mapped) >= 2 * 18 and max(mapped) < before + 25
 
 
 @pytest.fixture(scope="module")
