@@ -70,8 +70,8 @@ class Displacements:
         Mean product of the summed displacements of two species along each axis, in Å^2.
     spread_lags, spread : array (n,), array (n, S, 3)
         Variance over origins of the mean-square displacement of a species, at some lags, in Å^4.
-    block_length : int
-        Rows of a block.
+    block_length, run_length : int
+        Rows of a block, and of all blocks of one run.
     timestep_fs, temperature_K, volume : float
     frame : str
         What positions are relative to: "laboratory", "barycentric" or "host".
@@ -84,6 +84,7 @@ class Displacements:
     spread_lags: np.ndarray
     spread: np.ndarray
     block_length: int
+    run_length: int
     timestep_fs: float
     temperature_K: float
     volume: float
@@ -190,6 +191,7 @@ def measure_displacements(
         curves[0].spread_lags,
         np.mean([one.spread for one in curves], axis=0),
         block_length,
+        n_blocks * block_length,
         first.timestep_fs,
         float(np.mean([run.temperature_K for run in runs])),
         first.volume,
@@ -288,6 +290,8 @@ def estimate_of(rows: np.ndarray, unit: str) -> Estimate:
 class Posterior:
     """What a mean-square displacement tells about its slope: a probability density of the coefficient.
 
+    Where the error exceeds a third of the coefficient, the density falls off slowly to large values: quote an interval.
+
     Attributes
     ----------
     values, density : array (n,)
@@ -344,7 +348,7 @@ def self_diffusion_posterior(displacements: Displacements, element: str, window_
     species = displacements.index(element)
     curves = displacements.single[:, :, species]
     lags = displacements.spread_lags
-    n_rows = displacements.n_blocks * displacements.block_length
+    n_rows = displacements.run_length
     free = np.arange(n_rows, dtype=np.float64)
     seen = 1.0 - overlap_covariance(lags, lags, free, n_rows) / (2.0 * free[lags] ** 2)  # variance about the own mean
     one_walker = 2.0 * curves.mean(axis=0)[lags] ** 2 * seen[:, None]
@@ -377,6 +381,8 @@ def slope_posterior(
     refuse_bend(curves, lags, displacements.timestep_fs, window_ps, what)
     along = curves.mean(axis=0)
     total = along.sum(axis=1)
+    if not total[lags].all():
+        raise ValueError(f"{what} is zero in the window {window_ps!r}; accepted are atoms that move")
     weights = along[lags].sum(axis=0) / total[lags].sum()
     scale = float(np.sum(share * weights**2))
     slope, error, variance = line_and_variance(total, lags, displacements.block_length, scale / len(curves))

@@ -251,6 +251,12 @@ def test_a_solid_has_no_diffusion():
     assert self_diffusion_posterior(displacements, "Li", (2.0, 10.0)).interval(0.95)[1] < 1e-3
 
 
+def test_atoms_that_rest_have_no_posterior():
+    still = UnwrappedTrajectory(np.zeros((100, 2, 3)), ["Li", "Li"], [9.0] * 3, timestep_fs=100, temperature_K=300)
+    with pytest.raises(ValueError, match="displacement of Li is zero in the window"):
+        self_diffusion_posterior(measure_displacements(still, frame="laboratory"), "Li", (0.1, 0.5))
+
+
 def test_covariance_of_overlapping_origins():
     """Against many walkers, free ones and ones in moving cages."""
     rng = np.random.default_rng(10)
