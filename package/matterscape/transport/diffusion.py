@@ -345,8 +345,9 @@ def self_diffusion_posterior(displacements: Displacements, element: str, window_
     A. R. McCluskey, S. W. Coles, B. J. Morgan, J. Chem. Theory Comput. 21, 79 (2025), for the regression; here with
     the covariance of Gaussian displacements, see ``overlap_covariance`` in ``_slope_posterior``.
     """
-    species = displacements.index(element)
+    species, what = displacements.index(element), f"the mean-square displacement of {element}"
     curves = displacements.single[:, :, species]
+    _refuse_rest(curves.sum(axis=(0, 2)), what)
     lags = displacements.spread_lags
     n_rows = displacements.run_length
     free = np.arange(n_rows, dtype=np.float64)
@@ -354,10 +355,15 @@ def self_diffusion_posterior(displacements: Displacements, element: str, window_
     one_walker = 2.0 * curves.mean(axis=0)[lags] ** 2 * seen[:, None]
     near = (lags >= window_lags(window_ps, displacements.timestep_fs, curves.shape[1]).start / 2) & (seen > 0.5)
     near = near if near.any() else seen == seen.max()
-    share = (displacements.spread[near, species] / one_walker[near]).mean(axis=0)
-    return slope_posterior(
-        displacements, curves, window_ps, f"the mean-square displacement of {element}", "Å^2/ps", share
-    )
+    spread = displacements.spread[near, species]
+    share = np.divide(spread, one_walker[near], out=np.ones_like(spread), where=spread > 0).mean(axis=0)
+    return slope_posterior(displacements, curves, window_ps, what, "Å^2/ps", share)
+
+
+def _refuse_rest(curve: np.ndarray, what: str) -> None:
+    """Raise ``ValueError`` if a curve (n_lags,) is zero at a lag other than the first."""
+    if not curve[1:].all():
+        raise ValueError(f"{what} is zero at lag {1 + int(np.argmin(curve[1:]))}; accepted are atoms that move")
 
 
 def slope_posterior(
@@ -381,8 +387,7 @@ def slope_posterior(
     refuse_bend(curves, lags, displacements.timestep_fs, window_ps, what)
     along = curves.mean(axis=0)
     total = along.sum(axis=1)
-    if not total[lags].all():
-        raise ValueError(f"{what} is zero in the window {window_ps!r}; accepted are atoms that move")
+    _refuse_rest(total, what)
     weights = along[lags].sum(axis=0) / total[lags].sum()
     scale = float(np.sum(share * weights**2))
     slope, error, variance = line_and_variance(total, lags, displacements.block_length, scale / len(curves))
