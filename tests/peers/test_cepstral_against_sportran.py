@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import lfilter
 
 from matterscape.benchmarks.sportran_peer import heat_current, import_sportran
-from matterscape.transport.cepstral import cepstral
+from matterscape.transport.cepstral import cepstral_analysis
 from matterscape.transport.currents import Currents
 from matterscape.transport.onsager import thermal_conductivity
 from matterscape.transport.spectra import cross_periodogram, moving_average, resampled
@@ -29,17 +29,6 @@ def synthetic(n_currents, n_segments=1, n_samples=20_000):
     return Currents(values, KIND[:n_currents], timestep_fs=4.0, temperature_K=800.0, volume=9e3)
 
 
-def molten_salt(dataset, n_currents):
-    data = dataset("nacl-currents")
-    return Currents(
-        np.stack([data["c_flux"].T, data["c_vcm[1]"].T]),
-        ("energy", "number"),
-        timestep_fs=data["time_step_fs"],
-        temperature_K=data["Temp"].mean(),
-        volume=data["volume"],
-    ).select(*("energy", "number")[:n_currents])
-
-
 def check_against_sportran(currents, cutoff_THz, numbers=(None, 0, 1, 6, 40)):
     """The whole chain, and the cepstral analysis with K chosen by either or fixed."""
     theirs = heat_current(currents).resample(fstar_THz=cutoff_THz, verbose=False)
@@ -53,7 +42,7 @@ def check_against_sportran(currents, cutoff_THz, numbers=(None, 0, 1, 6, 40)):
     np.testing.assert_allclose(np.log(reduced.values * PER_FS).mean(), theirs.logpsd.mean(), rtol=1e-12)
     for number in numbers:
         theirs.cepstral_analysis(manual_cutoffK=number)
-        found = cepstral(reduced, number)
+        found = cepstral_analysis(reduced, number)
         assert found.n_coefficients == theirs.cepf.cutoffK
         assert found.best_n_coefficients == theirs.cepf.aic_Kmin
         np.testing.assert_allclose(found.information_criterion, theirs.cepf.aic, rtol=1e-10)
@@ -92,7 +81,7 @@ def test_odd_numbers_of_samples(cutoff_THz):
 @pytest.mark.parametrize("n_currents", [1, 2])
 @pytest.mark.parametrize("cutoff_THz", [100.0, 20.0, 14.0])
 def test_published_currents_of_molten_salt(dataset, n_currents, cutoff_THz):
-    check_against_sportran(molten_salt(dataset, n_currents), cutoff_THz)
+    check_against_sportran(dataset("nacl-currents").select(*("energy", "charge")[:n_currents]), cutoff_THz)
 
 
 def test_moving_average():

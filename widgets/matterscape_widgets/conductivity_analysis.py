@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from matterscape.transport.cepstral import cepstral
+from matterscape.transport.cepstral import cepstral_analysis
 from matterscape.transport.currents import Currents
 from matterscape.transport.onsager import Conductivity, electrical_conductivity, thermal_conductivity
 from matterscape.transport.spectra import (
@@ -119,7 +119,7 @@ class Analysis:
                 warnings.simplefilter("always", SpectrumWarning)
                 periodogram = self._filtered(_with_other(part, shift), cutoff_THz)
                 reduced = _shifted(periodogram, part.names, shift).reduced(self.name)
-                found = Conductivity(cepstral(reduced), reduced, self.factor, self.unit)
+                found = Conductivity(cepstral_analysis(reduced), reduced, self.factor, self.unit)
             return found, tuple(dict.fromkeys(str(one.message) for one in caught))
 
         found, said = self._keep(("conductivity", part, cutoff_THz, shift), make, lambda pair: _size(pair[0]))

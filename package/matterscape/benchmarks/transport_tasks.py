@@ -50,13 +50,13 @@ def _analysis(n_currents: int, n_samples: int) -> Calls:
 
 def _without_resampling(n_currents: int, n_samples: int) -> Calls:
     """Periodogram, cepstrum and information criterion of samples as they are."""
-    from matterscape.transport.cepstral import cepstral
+    from matterscape.transport.cepstral import cepstral_analysis
     from matterscape.transport.spectra import cross_periodogram
 
     currents = _currents(n_currents, n_samples)
 
     def ours():
-        return cepstral(cross_periodogram(currents).reduced())
+        return cepstral_analysis(cross_periodogram(currents).reduced())
 
     if importlib.util.find_spec("sportran") is None:
         return ours, None

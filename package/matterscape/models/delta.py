@@ -137,15 +137,19 @@ class DeltaPotential(Sum):
         super().__init__(baseline, correction)
         self.baseline, self.correction = baseline, correction
 
-    def fit(self, references: TrainingSet, validation: TrainingSet, **training: Any) -> "DeltaPotential":
+    def fit(
+        self, references: TrainingSet, validation: TrainingSet, *, dtype: torch.dtype = torch.float64, **training: Any
+    ) -> "DeltaPotential":
         """Train the correction on what the baseline leaves of reference energies and forces.
 
         Parameters
         ----------
         references : TrainingSet
-            To train on. Structures in float32 train in single precision, which is faster.
+            To train on.
         validation : TrainingSet
             To choose the best epoch by.
+        dtype : torch.dtype
+            Of the training; float32 is faster. The baseline is evaluated in the dtype of the structures.
         **training
             As of :meth:`EnsemblePotential.fit`, such as ``force_weight`` and ``epochs``.
 
@@ -161,10 +165,10 @@ class DeltaPotential(Sum):
         """
         left, held_out = residual(self.baseline, references), residual(self.baseline, validation)
         self.correction.fit(
-            left.structures,
+            left.structures.to(dtype=dtype),
             left.energies,
             left.forces,
-            validation=(held_out.structures, held_out.energies, held_out.forces),
+            validation=(held_out.structures.to(dtype=dtype), held_out.energies, held_out.forces),
             **training,
         )
         return self

@@ -46,7 +46,7 @@ class VanHove:
         return self.self_part[element] * _shells(self.distances) / (self.distances[1] - self.distances[0])
 
 
-def van_hove(
+def van_hove_functions(
     trajectory: UnwrappedTrajectory,
     lags_ps: Sequence[float],
     maximum_distance: float | None = None,

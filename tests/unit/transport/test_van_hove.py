@@ -7,7 +7,7 @@ from scipy import stats
 
 from matterscape.dynamics.analysis import radial_distribution
 from matterscape.transport.trajectories import UnwrappedTrajectory
-from matterscape.transport.van_hove import van_hove
+from matterscape.transport.van_hove import van_hove_functions
 from walkers import walk
 
 pytestmark = pytest.mark.unit
@@ -29,7 +29,7 @@ def gas():
 
 @pytest.fixture(scope="module")
 def functions(gas):
-    return van_hove(gas, [0.0, 0.1, 1.0, 40.0], n_bins=40, n_origins=400)
+    return van_hove_functions(gas, [0.0, 0.1, 1.0, 40.0], n_bins=40, n_origins=400)
 
 
 def test_no_lag_gives_the_radial_distribution(gas, functions):
@@ -73,7 +73,7 @@ def test_hops_are_not_gaussian():
     rng = np.random.default_rng(1)
     hops = rng.choice([-3.0, 0.0, 3.0], p=[0.01, 0.98, 0.01], size=(800, 50, 3))
     trajectory = of(np.cumsum(hops, axis=0), ["Li"] * 50, [20.0] * 3)
-    functions = van_hove(trajectory, [0.1, 50.0], n_bins=50)
+    functions = van_hove_functions(trajectory, [0.1, 50.0], n_bins=50)
     short, long = functions.non_gaussian["Li"]
     # one step: <dr^4> = 3 (0.02 * 81) + 6 (0.02 * 9)^2, <dr^2> = 3 * 0.02 * 9
     fourth, square = 3 * 0.02 * 81 + 6 * (0.02 * 9) ** 2, 3 * 0.02 * 9
@@ -90,7 +90,7 @@ def test_an_atom_that_follows_another_shows_in_the_distinct_part():
     """Atom b comes to where atom a was, one interval later: G_d has its peak at no distance."""
     path = np.cumsum(np.full((400, 1, 3), 0.5), axis=0)
     chain = np.concatenate([path, path - 0.5], axis=1)
-    functions = van_hove(of(chain, ["Li", "Li"], [15.0] * 3), [0.0, 0.1], n_bins=30)
+    functions = van_hove_functions(of(chain, ["Li", "Li"], [15.0] * 3), [0.0, 0.1], n_bins=30)
     still, later = functions.distinct_part["Li", "Li"]
     assert still[0] == 0 and later[0] > 0 and later[1:5].sum() == 0
 
@@ -98,8 +98,8 @@ def test_an_atom_that_follows_another_shows_in_the_distinct_part():
 def test_float32_files_give_the_same(gas, tmp_path):
     path = tmp_path / "positions.npy"
     np.save(path, gas.positions.astype(np.float32))
-    found = van_hove(of(path, gas.species), [1.0], n_bins=20)
-    expected = van_hove(gas, [1.0], n_bins=20)
+    found = van_hove_functions(of(path, gas.species), [1.0], n_bins=20)
+    expected = van_hove_functions(gas, [1.0], n_bins=20)
     for pair, values in expected.distinct_part.items():
         np.testing.assert_allclose(found.distinct_part[pair], values, atol=0.05)
 
@@ -113,9 +113,9 @@ def test_bad_input_is_named(gas):
         (([1.0], 4.0, 0), "n_bins is 0"),
     ):
         with pytest.raises(ValueError, match=message):
-            van_hove(gas, *arguments)
+            van_hove_functions(gas, *arguments)
     wrapped = (gas.positions @ np.linalg.inv(CELL) % 1.0) @ CELL
     with pytest.raises(ValueError, match="wrapped into the cell"):
-        van_hove(of(wrapped, gas.species), [1.0])
+        van_hove_functions(of(wrapped, gas.species), [1.0])
     with pytest.raises(ValueError, match="there is no species 'K'"):
-        van_hove(gas, [1.0], n_bins=5, n_origins=2).radial_density("K")
+        van_hove_functions(gas, [1.0], n_bins=5, n_origins=2).radial_density("K")
