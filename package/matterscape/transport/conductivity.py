@@ -15,6 +15,7 @@ import numpy as np
 from ase import units
 
 from matterscape.transport._block_statistics import jackknife, refuse_bend, slopes, window_lags
+from matterscape.transport.currents import Currents
 from matterscape.transport.diffusion import (
     Displacements,
     Estimate,
@@ -23,10 +24,9 @@ from matterscape.transport.diffusion import (
     slope_estimate,
     slope_posterior,
 )
+from matterscape.transport.onsager import TO_SI
 from matterscape.transport.trajectories import charge_values
 
-#: S/cm in e^2 / (eV Å ps).
-_S_PER_CM = units._e / 1e-22 / 100.0
 _NEUTRAL = 1e-3  # e per atom
 
 
@@ -183,6 +183,31 @@ def split_conductivity(
     )
 
 
+def charge_current(currents: Currents, charges: dict[str, float]) -> Currents:
+    """Currents with one of charge, from those of number of all species: J_Z = e sum_a q_a J_a.
+
+    Its conductivity is :func:`matterscape.transport.onsager.electrical_conductivity`, of Green and Kubo; that of any
+    whole charges of units that do not break is the same.
+
+    Parameters
+    ----------
+    currents : Currents
+        With currents of number, named like the species, as ``Currents.from_records(simulation, {"Li":
+        "species_flux:Li", ...})`` makes them.
+    charges : dict of str to float
+        Of each of these species in e.
+
+    Returns
+    -------
+    Currents
+        With one more current, ``charge``.
+    """
+    names = [name for name, kind in zip(currents.names, currents.kinds) if kind == "number"]
+    values = charge_values(charges, names)
+    total = np.tensordot(values, currents.select(*names).values, axes=1)
+    return currents.with_current("charge", "charge", total)
+
+
 def _parts(
     displacements: Displacements,
     charges: dict[str, float],
@@ -223,4 +248,4 @@ def _charges(displacements: Displacements, charges: dict[str, float]) -> np.ndar
 
 def _prefactor(displacements: Displacements) -> float:
     """S/cm of half a slope in e^2 Å^2/ps."""
-    return _S_PER_CM / (displacements.volume * units.kB * displacements.temperature_K)
+    return TO_SI / 100 / (displacements.volume * units.kB * displacements.temperature_K)

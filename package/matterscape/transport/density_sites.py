@@ -75,7 +75,7 @@ def ion_density(
     cell: np.ndarray,
     *,
     spacing: float = 0.2,
-    smearing: float = 0.3,
+    smearing: float = 0.4,
     repeats: Sequence[int] = (1, 1, 1),
 ) -> Density:
     """Density of ions in a periodic cell.
@@ -89,7 +89,8 @@ def ion_density(
     spacing : float
         Largest distance of grid points along a cell vector, in Å.
     smearing : float
-        Every ion is a Gaussian of this width in Å, so that counting noise makes no maxima; 0 for the bare histogram.
+        Every ion is a Gaussian of this width in Å, so that counting noise makes few maxima; 0 for the bare histogram.
+        The number of sites depends on it and on the length of a run: compare runs of like length at like smearing.
     repeats : sequence of 3 int
         Fold the cell, which repeats a smaller one so many times, into the smaller one.
 

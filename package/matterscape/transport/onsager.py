@@ -14,7 +14,7 @@ import numpy as np
 from ase import units
 
 from matterscape.checks import check_number
-from matterscape.transport.cepstral import Cepstral, cepstral
+from matterscape.transport.cepstral import Cepstral, cepstral_analysis
 from matterscape.transport.currents import Currents
 from matterscape.transport.spectra import CrossPeriodogram, ReducedPeriodogram, cross_periodogram, resampled
 
@@ -146,7 +146,7 @@ def electrical_conductivity(
     _check_kind(currents, charge, "charge")
     reduced = cross_periodogram(resampled(currents.select(charge), cutoff_THz)).reduced(charge)
     factor = TO_SI / 100 / (2 * currents.volume * units.kB * currents.temperature_K)
-    return Conductivity(cepstral(reduced, n_coefficients), reduced, factor, "S/cm")
+    return Conductivity(cepstral_analysis(reduced, n_coefficients), reduced, factor, "S/cm")
 
 
 def _thermal(
@@ -155,7 +155,7 @@ def _thermal(
     _check_kind(currents, energy, "energy")
     reduced = periodogram.reduced(energy)
     factor = TO_SI / (2 * currents.volume * units.kB * currents.temperature_K**2)
-    return Conductivity(cepstral(reduced, n_coefficients), reduced, factor, "W/(m K)")
+    return Conductivity(cepstral_analysis(reduced, n_coefficients), reduced, factor, "W/(m K)")
 
 
 def _check_kind(currents: Currents, name: str, kind: str) -> None:
@@ -310,7 +310,7 @@ def onsager_matrix(currents: Currents, cutoff_THz: float, *, n_coefficients: int
 
     def analysed(values: np.ndarray) -> Cepstral:
         reduced = ReducedPeriodogram(periodogram.frequencies_THz, values, periodogram.n_equivalent)
-        return cepstral(reduced, n_coefficients)
+        return cepstral_analysis(reduced, n_coefficients)
 
     diagonal = [analysed(periodogram.spectrum(name)) for name in periodogram.names]
     values = np.diag([one.zero_frequency for one in diagonal])
@@ -327,7 +327,7 @@ def onsager_matrix(currents: Currents, cutoff_THz: float, *, n_coefficients: int
             variance += (3 - coherence**2) * coherence**2 / 2 * diagonal[a].log_error * diagonal[b].log_error
             values[a, b] = values[b, a] = coherence * scale
             errors[a, b] = errors[b, a] = np.sqrt(variance) * scale
-    reduced = [cepstral(periodogram.reduced(name), n_coefficients) for name in periodogram.names]
+    reduced = [cepstral_analysis(periodogram.reduced(name), n_coefficients) for name in periodogram.names]
     factor = 1 / (2 * currents.volume * units.kB)
     return OnsagerMatrix(
         factor * values,

@@ -13,7 +13,7 @@ sum_s h_s J_s = h* J_Z / e, and with E = S grad T at vanishing charge current
 Pi_E does not depend on how a pair energy is shared between two atoms; h_s, and S with it, do. A value of S means
 nothing without the definition of h_s.
 
-Source: D. Drigo, S. Baroni, P. Pegolo, arXiv:2402.04873 (2024), for the regression; the rest is linear response.
+Source: E. Drigo, S. Baroni, P. Pegolo, arXiv:2402.04873 (2024), for the regression; the rest is linear response.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from matterscape.checks import check_number, check_whole, real_array
-from matterscape.transport.cepstral import Cepstral, cepstral
+from matterscape.transport.cepstral import Cepstral, cepstral_analysis
 from matterscape.transport.coherence import KNOTS, SPACING, Coherence, regress_coherence
 from matterscape.transport.currents import Currents
 from matterscape.transport.spectra import CrossPeriodogram, ReducedPeriodogram, cross_periodogram, resampled
@@ -87,7 +87,7 @@ class Peltier:
         return f"<Peltier ({self.value:.4g} ± {self.error:.2g}) V, f* = {self.cutoff_THz:.4g} THz>"
 
 
-def peltier(
+def peltier_coefficient(
     currents: Currents,
     cutoff_THz: float,
     *,
@@ -180,7 +180,7 @@ def slope_at_zero(
         raise ValueError(f"periodogram is of {', '.join(periodogram.names)}; accepted are two currents")
     m = periodogram.n_equivalent
     first, second = (
-        cepstral(ReducedPeriodogram(periodogram.frequencies_THz, periodogram.spectrum(name), m))
+        cepstral_analysis(ReducedPeriodogram(periodogram.frequencies_THz, periodogram.spectrum(name), m))
         for name in periodogram.names
     )
     scale = np.sqrt(first.spectrum() * second.spectrum())
@@ -347,7 +347,7 @@ def carried_enthalpy(
     return float(weights @ enthalpies.values), float(np.sqrt(weights @ enthalpies.covariance @ weights))
 
 
-def seebeck(
+def seebeck_coefficient(
     coefficient: Peltier,
     enthalpies: PartialEnthalpies | Mapping[str, float] | None,
     *,

@@ -10,6 +10,8 @@ and N/2. No mean is ever subtracted.
 """
 
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +24,16 @@ from matterscape.transport.currents import Currents
 
 FEWEST_SAMPLES = 100  # of a segment, below which there is no spectrum to speak of
 FEW_SAMPLES = 500
+
+
+_used: set[Callable] = set()
+
+
+def _launched(kernel: Callable) -> AbstractContextManager[None]:
+    """The package's threads for a kernel; its first use says so if it has to be compiled."""
+    first = kernel not in _used
+    _used.add(kernel)
+    return launch(kernel.__name__ if first else None)
 
 
 class SpectrumWarning(UserWarning):
@@ -140,7 +152,7 @@ class CrossPeriodogram:
             )
         order = np.array([*(i for i in range(n_currents) if i != index), index])
         values = np.empty(len(self.matrix))
-        with launch("schur_complements"):
+        with _launched(schur_complements):
             best_pivot = schur_complements(self.matrix, order, values)
         if best_pivot < DEPENDENT:
             raise ValueError(
@@ -209,7 +221,7 @@ def cross_periodogram(currents: Currents) -> CrossPeriodogram:
     for segment in range(n_segments):
         samples = values[:, segment, :, :n_samples].astype(np.float64, copy=False)
         transforms = fft.rfft(samples, workers=get_threads())
-        with launch("add_products"):
+        with _launched(add_products):
             add_products(transforms, factor, matrix)
     return CrossPeriodogram(
         np.fft.rfftfreq(n_samples, timestep_ps), matrix, currents.names, n_segments * n_components, n_samples
@@ -264,7 +276,7 @@ def resampled(currents: Currents, cutoff_THz: float) -> Currents:
     shape = currents.values.shape[:3]
     rows = np.ascontiguousarray(currents.values).reshape(-1, currents.n_samples)
     means = np.empty((len(rows), n_samples))
-    with launch("box_average"):
+    with _launched(box_average):
         box_average(rows, width, means)
     return Currents(
         means.reshape(*shape, n_samples),

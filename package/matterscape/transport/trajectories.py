@@ -11,6 +11,7 @@ from ase.cell import Cell
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
 from matterscape.checks import check_number, check_whole, real_array
+from matterscape.dynamics._displacements import time_blocks
 
 if TYPE_CHECKING:
     from matterscape.dynamics import Simulation
@@ -167,6 +168,11 @@ class UnwrappedTrajectory:
         """Standard mass of each atom in amu, (n_atoms,)."""
         return atomic_masses[[atomic_numbers[symbol] for symbol in self.species]]
 
+    def check(self) -> None:
+        """Raise ``ValueError`` if a position is not finite, or jumps as in a trajectory wrapped into the cell."""
+        for times, rows in time_blocks(self.positions):
+            refuse_jumps(rows, times.start, self.cell)
+
     def window(self, start_ps: float = 0.0, stop_ps: float | None = None) -> "UnwrappedTrajectory":
         """The rows of a stretch of time, in ps from the first row; until the end if ``stop_ps`` is not given."""
         stop_ps = self.duration_ps if stop_ps is None else stop_ps
@@ -222,6 +228,30 @@ class UnwrappedTrajectory:
         return (
             f"<UnwrappedTrajectory of {counts}: {self.n_times} rows every {self.timestep_fs:g} fs, "
             f"{self.temperature_K:g} K, {self.volume:g} Å^3>"
+        )
+
+
+def refuse_jumps(rows: np.ndarray, start: int, cell: np.ndarray) -> None:
+    """Raise ``ValueError`` if an atom moves by more than half a cell within one interval, as wrapped ones do.
+
+    Parameters
+    ----------
+    rows : array (n, n_atoms, 3)
+        Positions in Å.
+    start : int
+        Number of the first row, for the message.
+    cell : array (3, 3)
+    """
+    if not np.isfinite(rows).all():
+        time, atom = np.argwhere(~np.isfinite(rows).all(axis=2))[0]
+        raise ValueError(f"positions of atom {atom} in row {start + time} are {rows[time, atom].tolist()}, not finite")
+    moves = np.diff(rows, axis=0) @ np.linalg.inv(cell)
+    if len(moves) and max(moves.max(), -moves.min()) > 0.5:
+        time, atom, axis = np.unravel_index(np.argmax(np.abs(moves)), moves.shape)
+        raise ValueError(
+            f"positions of atom {atom} jump by {moves[time, atom, axis]:.2f} of cell vector {axis} from row "
+            f"{start + time} to the next, as coordinates do that were wrapped into the cell; accepted are unwrapped "
+            "positions, see matterscape.transport.trajectories.unwrap"
         )
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.signal import lfilter
 from scipy.special import polygamma, psi
 
-from matterscape.transport.cepstral import cepstral
+from matterscape.transport.cepstral import cepstral_analysis
 from matterscape.transport.currents import Currents
 from matterscape.transport.spectra import ReducedPeriodogram, SpectrumWarning, cross_periodogram
 
@@ -30,7 +30,7 @@ def smooth_spectrum(n):
 
 def test_coefficients_and_criterion_are_those_of_the_definition():
     reduced = periodogram_of(smooth_spectrum(65), nu=2)
-    found = cepstral(reduced)
+    found = cepstral_analysis(reduced)
     n_samples = 128
     bias = np.full(65, psi(2) - np.log(2))
     bias[[0, -1]] = psi(1)
@@ -50,7 +50,7 @@ def test_coefficients_and_criterion_are_those_of_the_definition():
 
 @pytest.mark.parametrize("number", [0, 1, 7, 63, 64])
 def test_zero_frequency_from_some_coefficients(number):
-    found = cepstral(periodogram_of(smooth_spectrum(65)), number)
+    found = cepstral_analysis(periodogram_of(smooth_spectrum(65)), number)
     c = found.coefficients
     expected = c[0] + 2 * c[1 : number + 1].sum() - (c[64] if number == 64 else 0)
     assert found.log_zero_frequency == pytest.approx(expected, rel=1e-12)
@@ -69,13 +69,13 @@ def test_all_coefficients_give_the_periodogram_back():
     reduced = periodogram_of(smooth_spectrum(65))
     bias = np.full(65, np.exp(psi(3)) / 3)
     bias[[0, -1]] = np.exp(psi(1.5)) / 1.5
-    np.testing.assert_allclose(cepstral(reduced, 64).spectrum() * bias, reduced.values, rtol=1e-12)
+    np.testing.assert_allclose(cepstral_analysis(reduced, 64).spectrum() * bias, reduced.values, rtol=1e-12)
 
 
 @pytest.mark.parametrize("number", [0, 5, 500])
 def test_smooth_spectrum_at_chosen_frequencies(number):
     reduced = periodogram_of(smooth_spectrum(501))
-    found = cepstral(reduced, number)
+    found = cepstral_analysis(reduced, number)
     np.testing.assert_allclose(found.spectrum(reduced.frequencies_THz), found.spectrum(), rtol=1e-11)
     between = np.interp(12.34, reduced.frequencies_THz, found.spectrum())
     assert number == 500 or found.spectrum(np.array([12.34])) == pytest.approx(between, rel=1e-4)
@@ -84,7 +84,7 @@ def test_smooth_spectrum_at_chosen_frequencies(number):
 @pytest.mark.parametrize("number", [0, 3, 40])
 def test_error_of_the_smooth_spectrum(number):
     """Against the plain sum of variances, and its limits at zero and at the cutoff frequency."""
-    found = cepstral(periodogram_of(smooth_spectrum(501)), number)
+    found = cepstral_analysis(periodogram_of(smooth_spectrum(501)), number)
     frequencies = np.array([0.0, 1e-3, 7.0, 25.0, 49.0, 50.0])
     cosines = np.cos(np.pi * np.outer(np.arange(1, number + 1), frequencies / 50.0))
     expected = np.sqrt(polygamma(1, 3) / 1000 * (2 + 4 * (cosines**2).sum(axis=0)))
@@ -94,10 +94,10 @@ def test_error_of_the_smooth_spectrum(number):
 
 def test_another_number_of_coefficients():
     reduced = periodogram_of(smooth_spectrum(501))
-    found = cepstral(reduced)
+    found = cepstral_analysis(reduced)
     other = found.with_coefficients(9)
     assert other.coefficients is found.coefficients
-    assert other.log_zero_frequency == cepstral(reduced, 9).log_zero_frequency
+    assert other.log_zero_frequency == cepstral_analysis(reduced, 9).log_zero_frequency
     assert other.with_coefficients(found.best_n_coefficients).zero_frequency == found.zero_frequency
 
 
@@ -105,7 +105,7 @@ def test_a_scale_and_a_shift_of_units():
     """The cepstrum of c S is that of S with ln c added to C_0."""
     reduced = periodogram_of(smooth_spectrum(501))
     scaled = ReducedPeriodogram(reduced.frequencies_THz, 7.0 * reduced.values, 3)
-    one, other = cepstral(reduced), cepstral(scaled)
+    one, other = cepstral_analysis(reduced), cepstral_analysis(scaled)
     np.testing.assert_allclose(other.coefficients[1:], one.coefficients[1:], atol=1e-14)
     assert other.n_coefficients == one.n_coefficients
     assert other.zero_frequency == pytest.approx(7.0 * one.zero_frequency)
@@ -117,7 +117,7 @@ def test_a_smooth_spectrum_is_found_with_honest_errors(nu):
     truth = smooth_spectrum(2_001)
     scores = []
     for seed in range(600):
-        found = cepstral(periodogram_of(truth, nu, seed), 5)
+        found = cepstral_analysis(periodogram_of(truth, nu, seed), 5)
         scores.append((found.log_zero_frequency - np.log(truth[0])) / found.log_error)
     assert np.mean(scores) == pytest.approx(0, abs=3.5 / np.sqrt(600))
     assert np.std(scores) == pytest.approx(1, abs=0.1)
@@ -137,7 +137,7 @@ def test_series_with_a_known_spectrum(memory):
     for _ in range(300):
         series = lfilter([1.0], [1.0, -memory], rng.normal(size=(1, 3, 4_200)))[..., 200:]
         currents = Currents(series, "energy", timestep_fs=10.0, temperature_K=300.0, volume=1e3)
-        found = cepstral(cross_periodogram(currents).reduced())
+        found = cepstral_analysis(cross_periodogram(currents).reduced())
         larger = found.with_coefficients(-(-3 * found.n_coefficients // 2))
         for scores, result in ((chosen, found), (more, larger)):
             scores.append((result.log_zero_frequency - np.log(0.01 / (1 - memory) ** 2)) / result.log_error)
@@ -153,13 +153,13 @@ def test_without_the_bias_the_result_is_off():
     """Negative control: three degrees of freedom read as thirty shift ln S(0) by the difference of the biases."""
     reduced = periodogram_of(smooth_spectrum(2_001))
     wrong = ReducedPeriodogram(reduced.frequencies_THz, reduced.values, 30)
-    difference = cepstral(reduced, 5).log_zero_frequency - cepstral(wrong, 5).log_zero_frequency
+    difference = cepstral_analysis(reduced, 5).log_zero_frequency - cepstral_analysis(wrong, 5).log_zero_frequency
     assert difference == pytest.approx(psi(30) - np.log(30) - psi(3) + np.log(3), abs=0.02)
-    assert difference > 2 * cepstral(reduced, 5).log_error
+    assert difference > 2 * cepstral_analysis(reduced, 5).log_error
 
 
 def test_errors_shrink_with_the_root_of_the_length():
-    short, long = (cepstral(periodogram_of(smooth_spectrum(n)), 5) for n in (501, 2_001))
+    short, long = (cepstral_analysis(periodogram_of(smooth_spectrum(n)), 5) for n in (501, 2_001))
     assert short.log_error / long.log_error == pytest.approx(2.0)
 
 
@@ -167,20 +167,20 @@ def test_a_spectrum_that_too_many_coefficients_describe():
     spectrum = smooth_spectrum(201) * np.exp(3 * np.cos(150 * np.linspace(0, np.pi, 201)))
     reduced = periodogram_of(spectrum, nu=12)
     with pytest.warns(SpectrumWarning, match=r"criterion keeps 15\d of 200 coefficients; a longer run"):
-        cepstral(reduced)
+        cepstral_analysis(reduced)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        cepstral(reduced, 199)  # asked for
-        cepstral(periodogram_of(smooth_spectrum(201)))
+        cepstral_analysis(reduced, 199)  # asked for
+        cepstral_analysis(periodogram_of(smooth_spectrum(201)))
 
 
 @pytest.mark.parametrize("wrong", [-1, 65, 2.5, True, np.nan, "3", None])
 def test_numbers_of_coefficients_are_checked(wrong):
     reduced = periodogram_of(smooth_spectrum(65))
-    found = cepstral(reduced)
+    found = cepstral_analysis(reduced)
     if wrong is not None:
         with pytest.raises(ValueError, match="n_coefficients is .*; accepted is a whole number from 0 to 64"):
-            cepstral(reduced, wrong)
+            cepstral_analysis(reduced, wrong)
         with pytest.raises(ValueError, match="largest is .*; accepted is a whole number from 0 to 64"):
             found.scan(wrong)
     with pytest.raises(ValueError, match="n_coefficients is .*; accepted is a whole number from 0 to 64"):

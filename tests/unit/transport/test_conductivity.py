@@ -6,12 +6,14 @@ from ase import units
 from scipy.spatial.transform import Rotation
 
 from matterscape.transport.conductivity import (
+    charge_current,
     conductivity_posterior,
     einstein_conductivity,
     haven_ratio,
     nernst_einstein,
     split_conductivity,
 )
+from matterscape.transport.currents import Currents
 from matterscape.transport.diffusion import measure_displacements, self_diffusion
 from matterscape.transport.trajectories import UnwrappedTrajectory
 from walkers import caged, salt, walk
@@ -181,3 +183,15 @@ def test_wrapped_coordinates_are_refused_and_would_be_wrong():
 def test_bad_charges_and_carriers_are_named(liquid, charges, carriers, message):
     with pytest.raises(ValueError, match=message):
         haven_ratio(liquid, charges, WINDOW, carriers)
+
+
+def test_the_charge_current_is_the_sum_of_charges_times_number_currents():
+    values = np.random.default_rng(7).normal(size=(2, 3, 3, 50))
+    currents = Currents(
+        values, ["Na", "Cl"], timestep_fs=10, temperature_K=1000, volume=500, kinds=["number", "number"]
+    )
+    charged = charge_current(currents, CHARGES)
+    assert charged.names == ("Na", "Cl", "charge") and charged.units[2] == "e Å/ps"
+    np.testing.assert_allclose(charged["charge"], values[0] - values[1], atol=1e-14)
+    with pytest.raises(ValueError, match="a dictionary with a charge for Na, Cl"):
+        charge_current(currents, {"Na": 1, "K": -1})

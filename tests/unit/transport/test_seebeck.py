@@ -17,8 +17,8 @@ from matterscape.transport.seebeck import (
     Peltier,
     carried_enthalpy,
     partial_enthalpies,
-    peltier,
-    seebeck,
+    peltier_coefficient,
+    seebeck_coefficient,
     slope_at_zero,
 )
 from matterscape.transport.spectra import cross_periodogram
@@ -58,7 +58,7 @@ def estimates(n_samples, n_repeats, **options):
     rows = []
     for seed in range(n_repeats):
         currents, true = synthetic(n_samples, seed, **options)
-        result = peltier(currents, 50.0, n_knots=5)
+        result = peltier_coefficient(currents, 50.0, n_knots=5)
         rows.append((result.value - true, result.error, result.raw.value - true, result.raw.error))
     return np.array(rows).T
 
@@ -86,22 +86,22 @@ def test_slope_of_currents_that_are_proportional():
     currents, true = synthetic(1000, 0)
     noise = 1e-3 * currents["energy"]
     exact = Currents(np.stack([1.7 * currents["charge"] + noise, currents["charge"]]), currents.names, **CONDITIONS)
-    result = peltier(exact, 50.0)
+    result = peltier_coefficient(exact, 50.0)
     assert result.value == pytest.approx(1.7 + 1e-3 * true, abs=4 * result.error)
     assert result.error < 5e-3
-    assert peltier(exact, 50.0, decorrelate=0).error > 10 * result.error
+    assert peltier_coefficient(exact, 50.0, decorrelate=0).error > 10 * result.error
 
 
 def test_a_shift_of_the_energy_current_shifts_the_coefficient():
     currents, _ = synthetic(2000, 1)
-    before = peltier(currents, 25.0, n_knots=5, decorrelate=4)
+    before = peltier_coefficient(currents, 25.0, n_knots=5, decorrelate=4)
     for c in (-3.0, 0.5, 20.0):
         shifted = currents.shifted("energy", "charge", c)
-        after = peltier(shifted, 25.0, n_knots=5, decorrelate=8)
+        after = peltier_coefficient(shifted, 25.0, n_knots=5, decorrelate=8)
         assert after.value - before.value == pytest.approx(c, abs=0.02 * before.error)
         assert after.error == pytest.approx(before.error, rel=0.02)
         # the slope without decorrelation has a harder time
-        assert peltier(shifted, 25.0, n_knots=5).raw.error >= before.error
+        assert peltier_coefficient(shifted, 25.0, n_knots=5).raw.error >= before.error
     kappa = thermal_conductivity(currents, 25.0)
     moved = thermal_conductivity(currents.shifted("energy", "charge", 20.0), 25.0, n_coefficients=kappa.n_coefficients)
     assert moved.value == pytest.approx(kappa.value, rel=1e-10)
@@ -109,23 +109,23 @@ def test_a_shift_of_the_energy_current_shifts_the_coefficient():
 
 def test_signs_and_units():
     currents, _ = synthetic(2000, 2)
-    result = peltier(currents, 25.0)
+    result = peltier_coefficient(currents, 25.0)
     negative = Currents(currents.values * np.array([1, -1])[:, None, None, None], currents.names, **CONDITIONS)
-    assert peltier(negative, 25.0).value == pytest.approx(-result.value, rel=1e-6)
+    assert peltier_coefficient(negative, 25.0).value == pytest.approx(-result.value, rel=1e-6)
     larger = Currents(currents.values * np.array([10, 1])[:, None, None, None], currents.names, **CONDITIONS)
-    assert peltier(larger, 25.0).value == pytest.approx(10 * result.value, rel=1e-6)
+    assert peltier_coefficient(larger, 25.0).value == pytest.approx(10 * result.value, rel=1e-6)
     assert "V" in repr(result)
 
 
 def test_parts_of_the_result_belong_together():
     currents, _ = synthetic(2000, 3, n_segments=2)
-    result = peltier(currents, 25.0)
+    result = peltier_coefficient(currents, 25.0)
     assert result.m == 6
     assert result.cutoff_THz == 25.0
     assert len(result.frequencies_THz) == len(result.residual.z) == len(result.residual.coherence.rho) == 499
     assert result.value == result.shift + result.residual.value
     assert abs(result.residual.coherence.zero_frequency) < 0.1 < result.raw.coherence.zero_frequency
-    plain = peltier(currents, 25.0, decorrelate=0)
+    plain = peltier_coefficient(currents, 25.0, decorrelate=0)
     assert plain.value == plain.raw.value == plain.residual.value == result.raw.value
     assert plain.error == result.raw.error
 
@@ -196,21 +196,21 @@ def test_the_enthalpy_that_ions_carry():
 
 def test_seebeck_coefficient_and_its_conventions():
     currents, _ = synthetic(2000, 5)
-    found = peltier(currents, 25.0)
+    found = peltier_coefficient(currents, 25.0)
     means = PartialEnthalpies(("Cs", "F"), np.array([-3.3, -2.9]), np.diag([1e-4, 4e-4]), "species mean")
     options = {"temperature_K": 1300.0, "masses": MASSES, "charges": CHARGES}
-    result = seebeck(found, means, **options)
+    result = seebeck_coefficient(found, means, **options)
     carried, carried_error = carried_enthalpy(means, MASSES, CHARGES)
     assert result.value == pytest.approx(1e3 * (found.value - carried) / 1300)
     assert result.error == pytest.approx(1e3 * math.hypot(found.error, carried_error) / 1300)
     assert result.convention == "species mean"
     assert "species mean" in repr(result)
 
-    given = seebeck(found, {"F": -2.9, "Cs": -3.3}, **options)
+    given = seebeck_coefficient(found, {"F": -2.9, "Cs": -3.3}, **options)
     assert given.value == pytest.approx(result.value)
     assert given.convention == "given"
     assert given.error == pytest.approx(1e3 * found.error / 1300)
-    bare = seebeck(found, None, **options)
+    bare = seebeck_coefficient(found, None, **options)
     assert bare.value == pytest.approx(1e3 * found.value / 1300)
     assert bare.convention == "none"
 
@@ -219,14 +219,16 @@ def test_seebeck_coefficient_keeps_its_value_if_enthalpies_shift_with_the_curren
     """A constant energy added to every ion of a species is a matter of bookkeeping."""
     currents, _ = synthetic(2000, 6)
     options = {"temperature_K": 1300.0, "masses": MASSES, "charges": CHARGES}
-    before = seebeck(peltier(currents, 25.0, n_knots=5, decorrelate=4), {"Cs": 0.2, "F": 0.1}, **options)
+    before = seebeck_coefficient(
+        peltier_coefficient(currents, 25.0, n_knots=5, decorrelate=4), {"Cs": 0.2, "F": 0.1}, **options
+    )
     added = {"Cs": 1.5, "F": -0.4}
     # J_s in units of J_Z, for ions without net momentum
     total = MASSES["Cs"] + MASSES["F"]
     c = (added["Cs"] * MASSES["F"] - added["F"] * MASSES["Cs"]) / total
     shifted = currents.shifted("energy", "charge", c)
-    after = seebeck(
-        peltier(shifted, 25.0, n_knots=5, decorrelate=8),
+    after = seebeck_coefficient(
+        peltier_coefficient(shifted, 25.0, n_knots=5, decorrelate=8),
         {"Cs": 0.2 + added["Cs"], "F": 0.1 + added["F"]},
         **options,
     )
@@ -249,21 +251,27 @@ def bad_calls():
     slope = Peltier(1.0, 0.1, None, None, 0.0, None, 3, 10.0)
     options = {"temperature_K": 1300.0, "masses": MASSES, "charges": CHARGES}
     return [
-        (lambda: peltier(currents.select("charge"), 25.0), "no current 'energy'"),
-        (lambda: peltier(swapped, 25.0, energy="charge", charge="energy"), "is one of charge; accepted is one of ene"),
-        (lambda: peltier(currents, 25.0, decorrelate=-1), "decorrelate is -1"),
-        (lambda: peltier(currents, 80.0), "cutoff_THz is 80"),
+        (lambda: peltier_coefficient(currents.select("charge"), 25.0), "no current 'energy'"),
+        (
+            lambda: peltier_coefficient(swapped, 25.0, energy="charge", charge="energy"),
+            "is one of charge; accepted is one of ene",
+        ),
+        (lambda: peltier_coefficient(currents, 25.0, decorrelate=-1), "decorrelate is -1"),
+        (lambda: peltier_coefficient(currents, 80.0), "cutoff_THz is 80"),
         (lambda: slope_at_zero(cross_periodogram(three)), "accepted are two currents"),
         (lambda: partial_enthalpies(["A", "B"], ones, ones[:, :1], ones), "virials have shape"),
         (lambda: partial_enthalpies(["A", "B"], ones[:1], ones[:1], ones[:1]), "at least two frames"),
         (lambda: partial_enthalpies(["A", "B"], ones, ones, ones * np.nan), "kinetic hold nan"),
-        (lambda: seebeck(slope, both, **(options | {"temperature_K": 0.0})), "temperature_K is 0.0"),
-        (lambda: seebeck(slope, {"Cs": 1.0}, **options), "accepted are two species"),
-        (lambda: seebeck(slope, {"Cs": 1.0, "Na": 2.0}, **options), "masses lack Na"),
-        (lambda: seebeck(slope, {"Cs": 1.0, "F": "2"}, **options), "enthalpies is"),
-        (lambda: seebeck(slope, {"Cs": 1.0, "F": 2.0}, **(options | {"charges": {"Cs": 1, "F": 1}})), "opposite sign"),
+        (lambda: seebeck_coefficient(slope, both, **(options | {"temperature_K": 0.0})), "temperature_K is 0.0"),
+        (lambda: seebeck_coefficient(slope, {"Cs": 1.0}, **options), "accepted are two species"),
+        (lambda: seebeck_coefficient(slope, {"Cs": 1.0, "Na": 2.0}, **options), "masses lack Na"),
+        (lambda: seebeck_coefficient(slope, {"Cs": 1.0, "F": "2"}, **options), "enthalpies is"),
         (
-            lambda: seebeck(slope, {"Cs": 1.0, "F": 2.0}, **(options | {"masses": {"Cs": 1, "F": 0}})),
+            lambda: seebeck_coefficient(slope, {"Cs": 1.0, "F": 2.0}, **(options | {"charges": {"Cs": 1, "F": 1}})),
+            "opposite sign",
+        ),
+        (
+            lambda: seebeck_coefficient(slope, {"Cs": 1.0, "F": 2.0}, **(options | {"masses": {"Cs": 1, "F": 0}})),
             "masses of F is 0",
         ),
     ]

@@ -84,7 +84,7 @@ def test_wrapped_positions_are_refused_and_can_be_unwrapped():
     trajectory = salt(600, 8, 0.5, seed=1, edge=12.0)
     measure_displacements(trajectory)
     wrapped = trajectory.positions % 12.0
-    with pytest.raises(ValueError, match=r"positions of atom \d+ \((Na|Cl)\) jump by -?[01]\.\d\d of cell vector"):
+    with pytest.raises(ValueError, match=r"positions of atom \d+ jump by -?[01]\.\d\d of cell vector"):
         measure_displacements(made(wrapped, trajectory.species, [12.0] * 3))
     whole = unwrap(wrapped, [12.0] * 3)
     np.testing.assert_allclose(whole - whole[0], trajectory.positions - trajectory.positions[0], atol=1e-9)

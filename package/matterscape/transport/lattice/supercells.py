@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
@@ -112,6 +112,24 @@ class Supercell:
         order = np.empty((self.n_cells, self.primitive.n_atoms), np.int64)
         order[cells, self.atoms] = np.arange(len(self.atoms))
         return order
+
+    def with_primitive(self, primitive: Structures) -> "Supercell":
+        """The same atoms in the same order, in the cells and at the places of a primitive cell that has changed.
+
+        Raises
+        ------
+        ValueError
+            If it does not hold the same species in the same order.
+        """
+        if not np.array_equal(primitive.species.numpy(), self.primitive.species.numpy()):
+            raise ValueError(
+                f"primitive holds {primitive.to_ase()[0].get_chemical_formula()}; accepted are the species of this "
+                f"one's primitive cell, {self.primitive.to_ase()[0].get_chemical_formula()}, in the same order"
+            )
+        unit, supercell = primitive.to_ase()[0], self.structures.to_ase()[0]
+        supercell.set_cell(unit.cell * np.array(self.repeats)[:, None])
+        supercell.positions[:] = unit.positions[self.atoms] + self.lattice @ unit.cell.array
+        return replace(self, structures=Structures.from_ase(supercell), primitive=primitive)
 
     def fold(self, force_constants: ForceConstants) -> ForceConstants:
         """Force constants of the primitive cell: those of the supercell averaged over the translations.

@@ -24,7 +24,7 @@ class CurrentsFileWarning(UserWarning):
     """What was guessed or assumed of a file of currents."""
 
 
-def open_currents(source: Source) -> CurrentsFile:
+def open_currents(source: Source) -> CurrentsFile | Currents:
     """Read the numbers of a file without settling what they are.
 
     Parameters
@@ -34,15 +34,19 @@ def open_currents(source: Source) -> CurrentsFile:
 
     Returns
     -------
-    CurrentsFile
-        ``str`` of it says what was found, guessed, and is missing; its method ``read`` makes currents.
+    CurrentsFile or Currents
+        ``str`` of a file says what was found, guessed, and is missing; its method ``read`` makes currents. A file of
+        :meth:`Currents.save` leaves nothing to settle.
 
     Raises
     ------
     FileNotFoundError, CurrentsFileError, TypeError
         As :func:`read_currents`.
     """
-    return _opened(*content_of(source))
+    name, content = content_of(source)
+    if is_trajectory(name, content):
+        raise CurrentsFileError(f"{name} is a trajectory; read_currents makes currents of it")
+    return _saved(content) or _opened(name, content)
 
 
 def _opened(name: str, content: bytes) -> CurrentsFile:

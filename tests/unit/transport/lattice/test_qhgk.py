@@ -1,0 +1,196 @@
+"""The QHGK sum against the formula written out in SI units, its limits, and what each mode contributes."""
+
+import ase.build
+import numpy as np
+import pytest
+from ase import units
+
+from matterscape.potentials.stillinger_weber import StillingerWeber
+from matterscape.potentials.tersoff import Tersoff
+from matterscape.structures import Structures
+from matterscape.transport.lattice._qhgk_kernels import pair_capacity
+from matterscape.transport.lattice.cubic import cubic_force_constants
+from matterscape.transport.lattice.linewidths import ModeCouplings, linewidths
+from matterscape.transport.lattice.modes import UnstableModesError, VibrationalModes, vibrational_modes
+from matterscape.transport.lattice.occupations import heat_capacities
+from matterscape.transport.lattice.qhgk import KINDS, qhgk
+from matterscape.transport.lattice.supercells import Supercell
+
+pytestmark = pytest.mark.unit
+
+MESH = (3, 2, 1)
+
+
+def crystal() -> tuple[Supercell, VibrationalModes, VibrationalModes]:
+    """A crystal with its modes on a mesh and those of its supercell."""
+    potential = Tersoff.silicon_carbide()
+    supercell = Supercell.repeated(ase.build.bulk("SiC", "zincblende", a=4.321), MESH)
+    return (
+        supercell,
+        vibrational_modes(potential.hessian(supercell.primitive), MESH),
+        vibrational_modes(potential.hessian(supercell.structures)),
+    )
+
+
+def some_widths(modes: VibrationalModes) -> np.ndarray:
+    """Half widths in rad/ps that depend on the frequency alone."""
+    return 0.3 + 0.02 * modes.frequencies_THz**2
+
+
+def written_out(modes: VibrationalModes, widths: np.ndarray, temperature: float) -> np.ndarray:
+    """Tensor in W/(m K) of real modes, from the second derivatives pair by pair, in SI units."""
+    constants = modes.force_constants
+    masses = modes.masses * units._amu
+    vibrating = modes.vibrating[0]
+    omega, gamma = modes.angular_frequencies[0][vibrating] * 1e12, widths[0][vibrating] * 1e12
+    vectors = modes.eigenvectors[0][:, vibrating].reshape(len(masses), 3, -1)
+    velocity = np.zeros((3, len(omega), len(omega)))
+    for i, j, block, vector in zip(constants.first, constants.second, constants.blocks, constants.vectors):
+        matrix = block * units._e * 1e20 / np.sqrt(masses[i] * masses[j])
+        velocity += -vector[:, None, None] * 1e-10 * (vectors[i].T @ matrix @ vectors[j])
+    velocity /= 2 * np.sqrt(omega[:, None] * omega)
+    x = units._hbar * omega / (units._k * temperature)
+    quanta = 1 / np.expm1(x)
+    total = np.zeros((3, 3))
+    for n in range(len(omega)):
+        for m in range(len(omega)):
+            own = units._k * x[n] ** 2 * quanta[n] * (quanta[n] + 1)
+            if abs(x[n] - x[m]) > 1e-7:
+                own = units._hbar * omega[n] * omega[m] / temperature
+                own *= (quanta[n] - quanta[m]) / (omega[m] - omega[n])
+            lifetime = (gamma[n] + gamma[m]) / ((gamma[n] + gamma[m]) ** 2 + (omega[n] - omega[m]) ** 2)
+            total += own * lifetime * np.outer(velocity[:, n, m], velocity[:, n, m])
+    return total / (modes.volume * 1e-30)
+
+
+def test_written_out():
+    _, _, modes = crystal()
+    found = qhgk(modes, some_widths(modes), 350.0)
+    np.testing.assert_allclose(found.tensor, written_out(modes, some_widths(modes), 350.0), rtol=1e-6, atol=1e-8)
+    assert np.linalg.eigvalsh(found.tensor).min() > 0.1
+    np.testing.assert_allclose(found.mode_tensors.sum(axis=(0, 1)), found.tensor)
+    assert found.value == pytest.approx(np.trace(found.tensor) / 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mesh_and_its_supercell(kind):
+    _, mesh, whole = crystal()
+    one, other = (qhgk(m, some_widths(m), 300.0, statistics="classical", kind=kind) for m in (mesh, whole))
+    np.testing.assert_allclose(one.tensor, other.tensor, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(one.diagonal, other.diagonal, rtol=1e-8, atol=1e-8)
+    assert one.diffusivities.sum() == pytest.approx(other.diffusivities.sum(), rel=1e-8)
+
+
+def test_conductivity_with_its_own_widths_in_both_pictures():
+    supercell, mesh, whole = crystal()
+    potential = Tersoff.silicon_carbide()
+    values = []
+    for modes, third in (
+        (mesh, cubic_force_constants(potential, supercell)),
+        (whole, potential.third_order(supercell.structures)),
+    ):
+        widths = linewidths(ModeCouplings(modes, third), 300.0, broadening_THz=2.0)
+        widths = np.maximum(widths, 1e-3)  # a mesh this coarse leaves modes without a decay
+        values.append(qhgk(modes, widths, 300.0).tensor)
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-4, atol=1e-6)
+
+
+def test_diagonal_is_the_gas_of_phonons():
+    """sum C v v / 2 g V with velocities that diagonalise each degenerate set."""
+    _, modes, _ = crystal()
+    widths, temperature = some_widths(modes), 300.0
+    total = np.zeros(3)
+    for q, frequencies in enumerate(modes.frequencies_THz):
+        velocity = modes.velocity_operator(q)
+        groups = np.concatenate([[0], np.cumsum(np.diff(frequencies) > 1e-5)])
+        for group in np.unique(groups):
+            own = np.flatnonzero((groups == group) & modes.vibrating[q])
+            if len(own) == 0:
+                continue
+            capacity = heat_capacities(modes.angular_frequencies[q, own[:1]], temperature)[0]
+            for axis in range(3):
+                speeds = np.linalg.eigvalsh(velocity[axis][np.ix_(own, own)])
+                total[axis] += capacity * (speeds**2).sum() / (2 * widths[q, own[0]])
+    expected = units._k * 1e22 * total / (modes.volume * len(modes.wavevectors))
+    found = qhgk(modes, widths, temperature)
+    np.testing.assert_allclose(np.diag(found.diagonal), expected, rtol=1e-6)
+    assert 0 < np.trace(found.diagonal) < np.trace(found.tensor)
+
+
+def test_classical_limit():
+    _, modes, _ = crystal()
+    hot = qhgk(modes, some_widths(modes), 1e5).tensor
+    np.testing.assert_allclose(hot, qhgk(modes, some_widths(modes), 1e5, statistics="classical").tensor, rtol=1e-4)
+    cold = qhgk(modes, some_widths(modes), 300.0)
+    classical = qhgk(modes, some_widths(modes), 300.0, statistics="classical")
+    assert cold.value < 0.9 * classical.value
+    np.testing.assert_allclose(cold.diffusivities, classical.diffusivities)
+
+
+def test_allen_feldman():
+    """One broadening: conductivity is sum C D / V to first order in it, and vanishes with it in a finite cell."""
+    atoms = ase.build.bulk("Si", a=5.43, cubic=True).repeat((2, 1, 1))
+    atoms.rattle(0.05, seed=2)
+    potential = StillingerWeber.silicon()
+    modes = vibrational_modes(potential.hessian(Structures.from_ase(atoms)))
+    found = qhgk(modes, 0.5, 300.0, statistics="classical")
+    assert found.value == pytest.approx(units._k * 1e22 * found.diffusivities.sum() / modes.volume)
+    assert qhgk(modes, 1e-6, 300.0).value < 1e-4 * found.value
+    assert qhgk(modes, np.full((1, 48), 0.5), 300.0, statistics="classical").value == pytest.approx(found.value)
+
+
+def test_kinds_agree_where_frequencies_do():
+    _, modes, _ = crystal()
+    results = {kind: qhgk(modes, 0.05, 300.0, statistics="classical", kind=kind) for kind in KINDS}
+    for kind in KINDS:
+        np.testing.assert_allclose(results[kind].diagonal, results["qhgk"].diagonal, rtol=1e-4)
+    # in classical statistics the weights of Wigner and of its velocities cancel
+    np.testing.assert_allclose(results["wigner"].tensor, results["qhgk"].tensor, rtol=1e-12)
+    wide = [qhgk(modes, 5.0, 300.0, statistics="classical", kind=kind).value for kind in ("qhgk", "full")]
+    assert wide[1] != pytest.approx(wide[0], rel=1e-3)
+    quantum = [qhgk(modes, 2.0, 300.0, kind=kind).value for kind in ("qhgk", "wigner")]
+    assert quantum[0] != pytest.approx(quantum[1], rel=1e-6)
+    assert quantum[0] == pytest.approx(quantum[1], rel=0.1)
+
+
+def test_capacity_of_two_modes():
+    for x, y in ((0.3, 2.0), (1.0, 1.2), (20.0, 3.0), (705.0, 2.0)):
+        expected = x * y * (1 / np.expm1(x) - (1 / np.expm1(y))) / (y - x)
+        assert pair_capacity(x, y, False) == pytest.approx(expected, rel=1e-9)
+    assert pair_capacity(800.0, 900.0, False) == 0
+    for x in (1e-3, 0.7, 5.0):
+        own = (x / 2 / np.sinh(x / 2)) ** 2
+        for gap in (0.0, 1e-9, 0.99e-6, 1.01e-6, 1e-5):  # continuous where the two forms meet
+            assert pair_capacity(x, x + gap, False) == pytest.approx(own, rel=2e-5)
+            assert pair_capacity(x, x + gap, True) == pytest.approx(own, rel=5e-5)
+
+
+def test_order_and_orientation_do_not_matter():
+    potential = StillingerWeber.silicon()
+    atoms = ase.build.bulk("Si", a=5.43, cubic=True).repeat((2, 1, 1))
+    atoms.rattle(0.05, seed=2)
+    reference = qhgk(vibrational_modes(potential.hessian(Structures.from_ase(atoms))), 0.5, 300.0)
+    turned = atoms[np.random.default_rng(0).permutation(len(atoms))]
+    turned.rotate(37, (1, 2, 3), rotate_cell=True)
+    rotation = np.linalg.solve(atoms.cell.array, turned.cell.array)
+    found = qhgk(vibrational_modes(potential.hessian(Structures.from_ase(turned))), 0.5, 300.0)
+    np.testing.assert_allclose(found.tensor, rotation.T @ reference.tensor @ rotation, rtol=1e-6, atol=1e-8)
+
+
+def test_bad_input():
+    _, modes, _ = crystal()
+    with pytest.raises(ValueError, match="kind is 'rta'; accepted are 'qhgk', 'full', 'wigner'"):
+        qhgk(modes, 1.0, 300.0, kind="rta")
+    with pytest.raises(ValueError, match="statistics is 'quantum' and kind 'full'"):
+        qhgk(modes, 1.0, 300.0, kind="full")
+    with pytest.raises(ValueError, match="half_widths hold 0.0"):
+        qhgk(modes, np.zeros(modes.angular_frequencies.shape), 300.0)
+    with pytest.raises(ValueError, match="half_widths hold nan"):
+        qhgk(modes, np.nan, 300.0)
+    with pytest.raises(ValueError, match=r"half_widths have shape \(3,\)"):
+        qhgk(modes, np.ones(3), 300.0)
+    with pytest.raises(ValueError, match="temperature_K is -1"):
+        qhgk(modes, 1.0, -1)
+    stretched = StillingerWeber.silicon().hessian(Structures.from_ase(ase.build.bulk("Si", a=7.0, cubic=True)))
+    with pytest.raises(UnstableModesError, match="relax again"):
+        qhgk(vibrational_modes(stretched), 1.0, 300.0)
