@@ -51,10 +51,10 @@ class CurrentsUpload(ipywidgets.VBox):
         self.remarks = ""
         self.file: CurrentsFile | None = None
         self._source: Any = None
-        full = ipywidgets.Layout(width="100%", margin="1px 0")
 
         def labelled(kind: type[ipywidgets.Widget], text: str, **more: Any) -> ipywidgets.Widget:
-            return kind(description=text, style={"description_width": "120px"}, layout=full, **more)
+            layout = ipywidgets.Layout(width="100%", margin="1px 0")  # of its own: it hides one widget, not all
+            return kind(description=text, style={"description_width": "120px"}, layout=layout, **more)
 
         self.upload = ipywidgets.FileUpload(
             multiple=False,

@@ -90,6 +90,10 @@ def test_runs_of_a_log_become_segments(write):
     assert both.values.shape == (1, 2, 3, 3) and "runs of 3, 4 rows, cut to the shortest" in said
     np.testing.assert_array_equal(both["energy"][1, 0], [1.75, -1.5, 4.5])
     np.testing.assert_array_equal(read(path, runs=[-1, 0])[0].values, both.values[:, ::-1])
+    slower = write("slower.lammps", LOG.replace("run 15\n", "timestep 0.001\nrun 15\n"))
+    assert [read(slower, runs=run)[0].timestep_fs for run in (0, 1)] == [10.0, 5.0]
+    with pytest.raises(CurrentsFileError, match="slower.lammps has runs with 10, 5 fs between their rows"):
+        read(slower, runs="all")
     with pytest.raises(ValueError, match=r"runs are 2, but log.lammps has 2 with more than one row"):
         read(path, runs=2)
 
