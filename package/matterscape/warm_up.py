@@ -12,6 +12,7 @@ def main() -> None:
     _potentials()
     _dynamics()
     _ensembles()
+    _transport()
     print(f"matterscape: kernels are compiled ({time.perf_counter() - start:.0f} s)")
 
 
@@ -125,6 +126,44 @@ def _ensembles() -> None:
         evaluator = Evaluator(potential, structures)
         for pieces in (False, True):
             evaluator(structures.positions.numpy().copy(), structures.cells.numpy().copy(), pieces=pieces)
+
+
+def _transport() -> None:
+    import numpy as np
+    from ase.build import bulk
+
+    from matterscape import transport
+    from matterscape.potentials import LPSForceField, Tersoff, li3ps4
+    from matterscape.structures import Structures
+    from matterscape.transport.lattice.cubic import cubic_force_constants
+    from matterscape.transport.lattice.linewidths import ModeCouplings, linewidths
+    from matterscape.transport.lattice.modes import vibrational_modes
+    from matterscape.transport.lattice.qhgk import qhgk
+    from matterscape.transport.lattice.supercells import Supercell
+
+    generator = np.random.default_rng(0)
+    conditions = {"timestep_fs": 10.0, "temperature_K": 1000.0, "volume": 1e4}
+    for dtype in (np.float64, np.float32):
+        values = 0.1 + generator.normal(size=(2, 1, 3, 4000)).astype(dtype)
+        transport.peltier_coefficient(transport.Currents(values, ("energy", "charge"), **conditions), 25.0)
+    transport.thermal_conductivity(transport.Currents(values, ("energy", "charge"), **conditions), 25.0)
+
+    ions = ["Li"] * 4 + ["Cl"] * 4
+    for dtype in (np.float64, np.float32):
+        steps = generator.normal(scale=0.2, size=(400, 8, 3))
+        walk = np.cumsum(steps, axis=0).astype(dtype)
+        trajectory = transport.UnwrappedTrajectory(walk, ions, (10.0,) * 3, timestep_fs=100.0, temperature_K=500.0)
+        transport.measure_displacements(trajectory)
+        transport.van_hove_functions(trajectory, [0.0, 1.0])
+        transport.hop_events(walk, 100.0)
+    transport.flip_events(np.tile(np.eye(3), (400, 2, 1, 1)), 100.0)
+
+    carbide = Supercell.repeated(bulk("SiC", "zincblende", a=4.321), (2, 1, 1))
+    modes = vibrational_modes(Tersoff.silicon_carbide().hessian(carbide.primitive), (2, 1, 1))
+    couplings = ModeCouplings(modes, cubic_force_constants(Tersoff.silicon_carbide(), carbide))
+    linewidths(couplings, 300.0, broadening_THz=0.5)
+    qhgk(modes, np.full(modes.angular_frequencies.shape, 0.5), 300.0)
+    LPSForceField().hessian(Structures.from_ase(li3ps4.gamma()))
 
 
 if __name__ == "__main__":

@@ -85,9 +85,13 @@ class ConductivityView(Study):
         self._make_controls()
         self.upload = CurrentsUpload()
         self._file = ipywidgets.Accordion([self.upload], titles=("Your own file",), selected_index=None)
-        controls = [*self.controls_in_order(), *self.readouts.values(), self.export_button, self._link, self._file]
+        quantity, *rest = self.controls.values()
+        self._panel = ipywidgets.VBox(
+            [quantity, self._others, *rest, *self.readouts.values(), self.export_button, self._link],
+            layout=ipywidgets.Layout(width="100%", grid_gap="4px", display="none"),
+        )
         plots = [self.spectrum, row(self.criterion, self.truncation), self.cutoffs]
-        super().__init__(controls, plots, title=title)
+        super().__init__([self._panel, self._file], plots, title=title)
         self.add_class("matterscape-conductivity")
         self.upload.observe(lambda change: self._read(change["new"]), "currents")
         for name, control in self.controls.items():
@@ -130,16 +134,18 @@ class ConductivityView(Study):
             used.min, used.max = 0.0, max(length, used.max)
             used.value, used.max = (0.0, length), length
             used.step = length / 100
+            used.readout_format = ".0f" if length >= 20 else ".2f"
             components = "xyz" if currents.n_components == 3 else "123456789"[: currents.n_components]
             self._offer("component", [(letter, k) for k, letter in enumerate(components)], currents.n_components)
             self._offer("segment", [(str(k + 1), k) for k in range(currents.n_segments)], currents.n_segments)
             self.controls["akaike"].value = True
             self._choose_quantity(cutoff_THz)
+        self._panel.layout.display = ""
         self._recompute()
 
     def _offer(self, name: str, options: list[tuple[str, int]], count: int) -> None:
-        self.controls[name].options = [(ALL, None), *options]
-        self.controls[name].value = None
+        self.controls[name].options = [(ALL, ALL), *options]
+        self.controls[name].value = ALL
         self.controls[name].layout.display = "" if count > 1 else "none"
 
     def _choose_quantity(self, cutoff_THz: float | None = None) -> None:
@@ -168,7 +174,7 @@ class ConductivityView(Study):
             ratio = np.linalg.norm(currents[name]) / np.linalg.norm(currents[others[0]])
             reach = float(f"{SHIFTS * ratio:.1g}")
             shift.min, shift.max, shift.step = -reach, reach, reach / 50
-            shift.description = f"{name} + c {others[0]}, c"
+            shift.description = f"+ c {others[0]}, c"
         self._fill_cutoffs(self.analysis.suggested_THz if cutoff_THz is None else cutoff_THz)
 
     def _may_take_part(self) -> bool:
@@ -198,7 +204,10 @@ class ConductivityView(Study):
         """Which of the data take part."""
         names = [self.controls["quantity"].value, *(name for name, box in self.taking_part.items() if box.value)]
         start, stop = self.controls["used"].value
-        return Part(tuple(names), start, stop, self.controls["component"].value, self.controls["segment"].value)
+        component, segment = (self.controls[name].value for name in ("component", "segment"))
+        return Part(
+            tuple(names), start, stop, None if component == ALL else component, None if segment == ALL else segment
+        )
 
     @property
     def shift(self) -> Shift | None:
@@ -280,9 +289,9 @@ class ConductivityView(Study):
             "cutoff": labelled(ipywidgets.SelectionSlider, "filter f*", options=[("–", 0.0)]),
             "n_coefficients": labelled(ipywidgets.IntSlider, "K = P* − 1", min=0, max=1),
             "akaike": labelled(ipywidgets.Checkbox, "K by Akaike's criterion", value=True, indent=False),
-            "used": labelled(ipywidgets.FloatRangeSlider, "used (ps)", min=0.0, max=1.0, readout_format=".4g"),
-            "component": labelled(ipywidgets.Dropdown, "component", options=[(ALL, None)]),
-            "segment": labelled(ipywidgets.Dropdown, "segment", options=[(ALL, None)]),
+            "used": labelled(ipywidgets.FloatRangeSlider, "used (ps)", min=0.0, max=1.0),
+            "component": labelled(ipywidgets.Dropdown, "component", options=[ALL]),
+            "segment": labelled(ipywidgets.Dropdown, "segment", options=[ALL]),
         }
         self.taking_part: dict[str, ipywidgets.ToggleButton] = {}
         self._others = ipywidgets.HBox(layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"))
@@ -290,7 +299,7 @@ class ConductivityView(Study):
             name: Readout(name, "–", unit)
             for name, unit in (
                 ("Conductivity", ""),
-                ("One current alone", ""),
+                ("… one current", ""),
                 ("Filter", "THz"),
                 ("Coefficients", ""),
                 ("Degrees of freedom", ""),
@@ -300,11 +309,6 @@ class ConductivityView(Study):
         self.export_button = ipywidgets.Button(description="Export numbers", layout=ipywidgets.Layout(width="auto"))
         self.export_button.on_click(lambda _: self._export())
         self._link = ipywidgets.HTML()
-
-    def controls_in_order(self) -> list[ipywidgets.Widget]:
-        """Controls from top to bottom."""
-        quantity, *rest = self.controls.values()
-        return [quantity, self._others, *rest]
 
     @contextmanager
     def _silently(self):
@@ -366,9 +370,11 @@ class ConductivityView(Study):
         self._draw(found, part, shift)
         self.set_trait("conductivity", found)
         self._link.value = ""
+        for name in ("Conductivity", "… one current"):
+            self.readouts[name].unit = found.unit
         for name, value in {
-            "Conductivity": f"{self.symbol} = {plus_minus(found.value, found.error)} {found.unit}",
-            "One current alone": f"{plus_minus(alone.value, alone.error)} {alone.unit}",
+            "Conductivity": plus_minus(found.value, found.error),
+            "… one current": plus_minus(alone.value, alone.error),
             "Filter": found.cutoff_THz,
             "Coefficients": f"K = {wanted}, P* = {wanted + 1}" + (" (Akaike)" if wanted == best else ""),
             "Degrees of freedom": found.degrees_of_freedom,
@@ -407,11 +413,13 @@ class ConductivityView(Study):
         criterion = found.cepstral.information_criterion
         criterion = criterion[: largest + 1] - criterion.min()
         best = found.cepstral.best_n_coefficients
+        # far too few coefficients are so bad that nothing else would be seen
+        shown = np.where(criterion > 2 * max(criterion[best:].max(), 10.0), np.nan, criterion)
         self.criterion.update(
             {
-                "AIC": (numbers, criterion),
+                "AIC": (numbers, shown),
                 _BEST: Series([best], [0.0], style="points"),
-                _CHOSEN: Series([number], [criterion[number]], style="points"),
+                _CHOSEN: Series([number], [shown[number]], style="points"),
             }
         )
         values, errors = found.scan(largest)

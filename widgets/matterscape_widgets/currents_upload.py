@@ -26,6 +26,8 @@ NUMBERS = {
 }
 NONE = "none"
 FROM_FILE = "as the file says"
+LAST = "last"
+ALL = "all"
 
 
 class CurrentsUpload(ipywidgets.VBox):
@@ -49,10 +51,10 @@ class CurrentsUpload(ipywidgets.VBox):
         self.remarks = ""
         self.file: CurrentsFile | None = None
         self._source: Any = None
-        full = ipywidgets.Layout(width="100%", margin="1px 0")
 
         def labelled(kind: type[ipywidgets.Widget], text: str, **more: Any) -> ipywidgets.Widget:
-            return kind(description=text, style={"description_width": "120px"}, layout=full, **more)
+            layout = ipywidgets.Layout(width="100%", margin="1px 0")  # of its own: it hides one widget, not all
+            return kind(description=text, style={"description_width": "120px"}, layout=layout, **more)
 
         self.upload = ipywidgets.FileUpload(
             multiple=False,
@@ -63,9 +65,9 @@ class CurrentsUpload(ipywidgets.VBox):
         self.path = ipywidgets.Text(
             placeholder="or path of a file", layout=ipywidgets.Layout(flex="1 1 0", min_width="0")
         )
-        self.menus = {kind: labelled(ipywidgets.Dropdown, text, options=[(NONE, None)]) for kind, text in KINDS.items()}
-        self.run = labelled(ipywidgets.Dropdown, "run", options=[("last", None)])
-        self.units = labelled(ipywidgets.Dropdown, "units", options=[(FROM_FILE, None), *((s, s) for s in STYLES)])
+        self.menus = {kind: labelled(ipywidgets.Dropdown, text, options=[NONE]) for kind, text in KINDS.items()}
+        self.run = labelled(ipywidgets.Dropdown, "run", options=[LAST])
+        self.units = labelled(ipywidgets.Dropdown, "units", options=[FROM_FILE, *STYLES])
         self.numbers = {
             name: labelled(ipywidgets.Text, text, placeholder=hint, continuous_update=False)
             for name, (text, hint) in NUMBERS.items()
@@ -73,7 +75,7 @@ class CurrentsUpload(ipywidgets.VBox):
         self.button = ipywidgets.Button(
             description="Read", button_style="primary", layout=ipywidgets.Layout(width="auto")
         )
-        self._line = Line(text="Your own file: it stays on the machine that runs this notebook.")
+        self._line = Line(text="It stays on the machine that runs this notebook. Give the path of a file above 10 MB.")
         self._choices = ipywidgets.VBox(
             [*self.menus.values(), self.run, self.units, *self.numbers.values(), self.button],
             layout=ipywidgets.Layout(display="none"),
@@ -135,26 +137,29 @@ class CurrentsUpload(ipywidgets.VBox):
                 currents = read_currents(self._source, **numbers)
             self._accept(currents, "; ".join(str(one.message) for one in caught))
             return
-        chosen = {kind: list(menu.value) for kind, menu in self.menus.items() if menu.value is not None}
+        chosen = {kind: list(menu.value) for kind, menu in self.menus.items() if menu.value != NONE}
         if not chosen:
             raise ValueError("no column is chosen as a current; choose at least one")
-        reading = self.file.read(chosen, units=self.units.value, runs=self.run.value, **numbers)
+        units = None if self.units.value == FROM_FILE else self.units.value
+        runs = None if self.run.value == LAST else self.run.value
+        reading = self.file.read(chosen, units=units, runs=runs, **numbers)
         said = "; ".join((*(f"{kind} from {self.menus[kind].label}" for kind in chosen), *reading.remarks))
         self._accept(reading.currents, f"{self.file.name}: {said}")
 
     # -- menus ---------------------------------------------------------------------------------------------------------
 
     def _fill(self, file: CurrentsFile) -> None:
-        options = [(NONE, None), *_candidates(file)]
+        options = [(NONE, NONE), *_candidates(file)]
         guessed = {kind: vector for vector, kind in reversed(list(file.guessed.values()))}
         for kind, menu in self.menus.items():
             menu.options = options
-            menu.value = file.vectors[guessed[kind]] if kind in guessed else None
-        self.run.options = [("last", None), *((f"{run + 1} of {file.n_runs}", run) for run in range(file.n_runs)),
-                            ("all, as segments", "all")]  # fmt: skip
-        self.run.value = None
-        self.units.options = [(file.contents.unit_style or "metal (assumed)", None), *((s, s) for s in STYLES)]
-        self.units.value = None
+            menu.value = file.vectors[guessed[kind]] if kind in guessed else NONE
+        each = [(f"{run + 1} of {file.n_runs}", run) for run in range(file.n_runs)]
+        self.run.options = [(LAST, LAST), *each, ("all, as segments", ALL)]
+        self.run.value = LAST
+        own = f"{file.contents.unit_style} (file)" if file.contents.unit_style else "metal (assumed)"
+        self.units.options = [(own, FROM_FILE), *((style, style) for style in STYLES)]
+        self.units.value = FROM_FILE
         for name, box in self.numbers.items():
             box.value = ""
             box.placeholder = NUMBERS[name][1] if name in file.missing else FROM_FILE
@@ -176,6 +181,7 @@ class CurrentsUpload(ipywidgets.VBox):
     def _uploaded(self, change: Mapping[str, Any]) -> None:
         if change["new"]:
             self._guarded(lambda: self.take(change["new"][0]))
+            self.upload.value = ()  # the same file may come again, and its bytes need not stay
 
     def _guarded(self, action) -> None:
         try:

@@ -5,10 +5,18 @@ from typing import Annotated
 
 import typer
 
-from matterscape.cli import bench_command, data_command, doctor, driver_command, map_command, studies_command
+from matterscape.cli import (
+    bench_command,
+    conductivity_command,
+    data_command,
+    doctor,
+    driver_command,
+    map_command,
+    studies_command,
+)
 
 app = typer.Typer(
-    help="Atomistic machine learning and transport theory: maps of structures, live studies, benchmarks.",
+    help="Atomistic machine learning and transport theory: maps, studies, conductivities, benchmarks.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -18,6 +26,7 @@ app = typer.Typer(
 app.command("map")(map_command.map_file)
 app.command("studies")(studies_command.studies)
 app.command("run")(studies_command.run)
+app.command("conductivity")(conductivity_command.conductivity)
 app.add_typer(data_command.app, name="data")
 app.command("driver")(driver_command.driver)
 app.command("bench")(bench_command.bench)

@@ -241,7 +241,7 @@ def test_posterior_is_what_laplace_says(m, n_bins, seed):
         (lambda z: variance_gamma_log_density(z, 0.0, 0), "m is 0"),
         (lambda z: variance_gamma_score(np.array([np.nan]), 0.0, 3), "z holds nan"),
         (lambda z: regress_coherence(z[None], 3), "z has shape"),
-        (lambda z: regress_coherence(z[:6], 3), "at least 8 bins"),
+        (lambda z: regress_coherence(z[:5], 3), "at least 6 bins"),
         (lambda z: regress_coherence(z, 2.5), "m is 2.5"),
         (lambda z: regress_coherence(z, 3, n_knots=1), "n_knots is 1"),
         (lambda z: regress_coherence(z, 3, n_knots=()), "n_knots is empty"),

@@ -1,11 +1,18 @@
 """How much of the forces in a hot solid its harmonic force constants explain."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
 
 from matterscape.checks import real_array
+from matterscape.potentials.base import Potential, check_potential
 from matterscape.potentials.force_constants import ForceConstants
+from matterscape.progress import progress
+from matterscape.structures import Structures
+from matterscape.transport.lattice.minima import relaxed
 from matterscape.transport.lattice.supercells import check_force_constants
 
 
@@ -35,8 +42,8 @@ def sigma_anharmonic(positions: np.ndarray, forces: np.ndarray, force_constants:
     Parameters
     ----------
     positions : ndarray (S, N, 3)
-        In Å, in the cell of the force constants, wrapped or not; displacements are taken to the nearest image. An atom
-        that has left its site counts as displaced by the whole way.
+        In Å, in the cell of the force constants, wrapped or not; displacements are taken to the nearest image. For
+        atoms that leave their sites see :func:`sigma_about_own_minima`.
     forces : ndarray (S, N, 3)
         In eV/Å.
     force_constants : ForceConstants
@@ -68,10 +75,53 @@ def sigma_anharmonic(positions: np.ndarray, forces: np.ndarray, force_constants:
     steps = np.linalg.solve(reference.cell.T, (positions - reference.positions).reshape(-1, 3).T).T
     displacements = ((steps - np.round(steps)) @ reference.cell.array).reshape(len(positions), -1)
     harmonic = -(force_constants.to_bsr() @ displacements.T).T.reshape(forces.shape)
+    return _compared(forces, harmonic, np.array(reference.get_chemical_symbols()))
+
+
+def sigma_about_own_minima(
+    frames: Structures | Sequence[Atoms], potential: Potential, *, force_tolerance: float = 1e-3
+) -> Anharmonicity:
+    """sigma^A of frames of a solid whose atoms hop or turn, each frame about the minimum of the energy below it.
+
+    About one minimum for all, an atom that has hopped counts as a huge displacement, and sigma^A tells of diffusion
+    rather than of vibrations. Minima and their second derivatives are found anew for each frame.
+
+    Parameters
+    ----------
+    frames : Structures or sequence of ase.Atoms
+        S frames of the same N atoms, periodic in three directions.
+    potential : Potential
+        With second derivatives of its own.
+    force_tolerance : float
+        In eV/Å, of the relaxations.
+
+    Raises
+    ------
+    ValueError
+        If the frames do not hold the same atoms, a relaxation does not converge, or all forces of an atom vanish.
+    """
+    check_potential("potential", potential)
+    if not isinstance(frames, Structures):
+        frames = Structures.from_ase(frames)
+    if not bool((frames.atoms_per_structure == frames.atoms_per_structure[0]).all()):
+        raise ValueError(f"frames have {frames.atoms_per_structure.tolist()} atoms; accepted are equal numbers")
+    species = frames.species.reshape(frames.n_structures, -1)
+    if not bool((species == species[0]).all()):
+        raise ValueError("frames hold different species; accepted are the same atoms in the same order")
+    forces = potential(frames).forces.detach().double().numpy().reshape(frames.n_structures, -1, 3)
+    minima = relaxed(frames, potential, force_tolerance)
+    moves = (frames.positions - minima.positions).detach().double().numpy().reshape(frames.n_structures, -1)
+    harmonic = np.empty_like(forces)
+    for row in progress(range(frames.n_structures), "Second derivatives at minima"):
+        matrix = potential.hessian(minima[row]).to_bsr()
+        harmonic[row] = -(matrix @ moves[row]).reshape(-1, 3)
+    return _compared(forces, harmonic, np.array([chemical_symbols[number] for number in species[0].tolist()]))
+
+
+def _compared(forces: np.ndarray, harmonic: np.ndarray, symbols: np.ndarray) -> Anharmonicity:
     anharmonic_squares, squares = ((forces - harmonic) ** 2).sum(axis=2), (forces**2).sum(axis=2)
     if not squares.sum(axis=0).all() or not squares.sum(axis=1).all():
         raise ValueError("forces on an atom, or in a frame, are all zero; accepted are those of a simulation")
-    symbols = np.array(reference.get_chemical_symbols())
 
     def ratio(chosen: np.ndarray | slice = slice(None)) -> float:
         return float(np.sqrt(anharmonic_squares[:, chosen].sum() / squares[:, chosen].sum()))

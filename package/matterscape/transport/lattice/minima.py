@@ -63,7 +63,7 @@ def stable_supercell(
     check_number("displacement", displacement, "Å", positive=True)
     check_whole("attempts", attempts, 0)
     supercell = Supercell.repeated(primitive, repeats)
-    supercell = supercell.with_primitive(_relaxed(supercell.primitive, potential, force_tolerance))
+    supercell = supercell.with_primitive(relaxed(supercell.primitive, potential, force_tolerance))
     rng = np.random.default_rng(seed)
     original = supercell.repeats
     for attempt in range(attempts + 1):
@@ -74,13 +74,20 @@ def stable_supercell(
             modes.check_stable()
         atoms = supercell.structures.to_ase()[0]
         atoms.positions += _along_unstable(modes, displacement, rng)
-        moved = _relaxed(Structures.from_ase(atoms), potential, force_tolerance)
+        moved = relaxed(Structures.from_ase(atoms), potential, force_tolerance)
         supercell = Supercell.found(moved, remaining_repeats(moved, original))
-        supercell = supercell.with_primitive(_relaxed(supercell.primitive, potential, force_tolerance))
+        supercell = supercell.with_primitive(relaxed(supercell.primitive, potential, force_tolerance))
     return supercell
 
 
-def _relaxed(structures: Structures, potential: Potential, force_tolerance: float) -> Structures:
+def relaxed(structures: Structures, potential: Potential, force_tolerance: float) -> Structures:
+    """The minima of the energy below some structures, their cells kept.
+
+    Raises
+    ------
+    ValueError
+        If a force in eV/Å is still larger than the tolerance in the end.
+    """
     result = relax(
         structures, potential, method="conjugate-gradient", force_tolerance=force_tolerance, max_steps=MAX_STEPS
     )

@@ -3,10 +3,11 @@
 import ase.build
 import numpy as np
 import pytest
+from ase import Atoms
 
 from matterscape.potentials.stillinger_weber import StillingerWeber
 from matterscape.structures import Structures
-from matterscape.transport.lattice.anharmonicity import sigma_anharmonic
+from matterscape.transport.lattice.anharmonicity import sigma_about_own_minima, sigma_anharmonic
 
 pytestmark = pytest.mark.unit
 
@@ -20,13 +21,14 @@ def frames(amplitude: float, n_frames: int = 6):
     return constants, structures.positions.numpy() + moves, forces
 
 
-def potential_forces(positions: np.ndarray, constants) -> np.ndarray:
+def as_atoms(positions: np.ndarray, constants) -> list[Atoms]:
     atoms = constants.structures.to_ase()[0]
-    batch = []
-    for row in positions:
-        batch.append(atoms.copy())
-        batch[-1].positions = row
-    return StillingerWeber.silicon()(Structures.from_ase(batch)).forces.numpy().reshape(positions.shape)
+    return [Atoms(atoms.numbers, row, cell=atoms.cell, pbc=True) for row in positions]
+
+
+def potential_forces(positions: np.ndarray, constants) -> np.ndarray:
+    batch = Structures.from_ase(as_atoms(positions, constants))
+    return StillingerWeber.silicon()(batch).forces.numpy().reshape(positions.shape)
 
 
 def test_harmonic_forces_have_none():
@@ -66,6 +68,26 @@ def test_grows_in_proportion_to_small_displacements():
     np.testing.assert_allclose(np.divide(values[1:], values[:-1]), 2, rtol=0.1)
 
 
+def test_about_the_own_minimum_of_a_crystal():
+    constants, positions, _ = frames(0.03)
+    expected = sigma_anharmonic(positions, potential_forces(positions, constants), constants)
+    found = sigma_about_own_minima(as_atoms(positions, constants), StillingerWeber.silicon(), force_tolerance=1e-6)
+    assert found.value == pytest.approx(expected.value, rel=1e-3)
+    np.testing.assert_allclose(found.per_atom, expected.per_atom, rtol=1e-2)
+
+
+def test_hops_are_no_anharmonicity():
+    """Two atoms change places: nothing about their own minimum, everything about the old one."""
+    constants, positions, _ = frames(0.005)
+    hopped = positions.copy()
+    hopped[:, [0, 1]] = hopped[:, [1, 0]]
+    potential = StillingerWeber.silicon()
+    about_own = [sigma_about_own_minima(as_atoms(p, constants), potential).value for p in (positions, hopped)]
+    assert about_own[0] == pytest.approx(about_own[1], rel=1e-2)
+    assert about_own[1] < 0.05
+    assert sigma_anharmonic(hopped, potential_forces(hopped, constants), constants).value > 10
+
+
 def test_bad_input():
     constants, positions, forces = frames(0.1)
     with pytest.raises(ValueError, match=r"forces have shape \(5, 8, 3\)"):
@@ -76,3 +98,6 @@ def test_bad_input():
         sigma_anharmonic(positions, np.full(forces.shape, np.nan), constants)
     with pytest.raises(ValueError, match="are all zero"):
         sigma_anharmonic(positions, np.zeros(forces.shape), constants)
+    others = [*as_atoms(positions, constants), Atoms("Si", cell=[5, 5, 5], pbc=True)]
+    with pytest.raises(ValueError, match="frames have .*accepted are equal numbers"):
+        sigma_about_own_minima(others, StillingerWeber.silicon())
