@@ -51,10 +51,10 @@ class CurrentsUpload(ipywidgets.VBox):
         self.remarks = ""
         self.file: CurrentsFile | None = None
         self._source: Any = None
-        full = ipywidgets.Layout(width="100%", margin="1px 0")
 
         def labelled(kind: type[ipywidgets.Widget], text: str, **more: Any) -> ipywidgets.Widget:
-            return kind(description=text, style={"description_width": "120px"}, layout=full, **more)
+            layout = ipywidgets.Layout(width="100%", margin="1px 0")  # of its own: it hides one widget, not all
+            return kind(description=text, style={"description_width": "120px"}, layout=layout, **more)
 
         self.upload = ipywidgets.FileUpload(
             multiple=False,
@@ -75,7 +75,7 @@ class CurrentsUpload(ipywidgets.VBox):
         self.button = ipywidgets.Button(
             description="Read", button_style="primary", layout=ipywidgets.Layout(width="auto")
         )
-        self._line = Line(text="Your own file: it stays on the machine that runs this notebook.")
+        self._line = Line(text="It stays on the machine that runs this notebook. Give the path of a file above 10 MB.")
         self._choices = ipywidgets.VBox(
             [*self.menus.values(), self.run, self.units, *self.numbers.values(), self.button],
             layout=ipywidgets.Layout(display="none"),

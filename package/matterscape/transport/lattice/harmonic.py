@@ -108,9 +108,10 @@ def nearest_images(force_constants: ForceConstants, tolerance: float = 1e-3) -> 
 
 
 def impose_acoustic_sum_rule(force_constants: ForceConstants) -> ForceConstants:
-    """The same with sum_j Phi_ij = 0, by changing each atom's block with itself, and symmetric.
+    """The same, symmetric, with each atom's block with itself changed so that the sums sum_j Phi_ij vanish.
 
-    :meth:`ForceConstants.acoustic_residual` tells how large the change is.
+    Their antisymmetric parts, which such a block cannot take up, stay; they are of the order of the rounding errors
+    where the force constants are exact. :meth:`ForceConstants.acoustic_residual` tells how large the sums are.
     """
     check_force_constants(force_constants)
     symmetric = 0.5 * (force_constants + force_constants.transposed())
