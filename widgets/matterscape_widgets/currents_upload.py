@@ -54,7 +54,7 @@ class CurrentsUpload(ipywidgets.VBox):
 
         def labelled(kind: type[ipywidgets.Widget], text: str, **more: Any) -> ipywidgets.Widget:
             layout = ipywidgets.Layout(width="100%", margin="1px 0")  # of its own: it hides one widget, not all
-            return kind(description=text, style={"description_width": "120px"}, layout=layout, **more)
+            return kind(description=text, style={"description_width": "110px"}, layout=layout, **more)
 
         self.upload = ipywidgets.FileUpload(
             multiple=False,
@@ -69,7 +69,7 @@ class CurrentsUpload(ipywidgets.VBox):
         self.run = labelled(ipywidgets.Dropdown, "run", options=[LAST])
         self.units = labelled(ipywidgets.Dropdown, "units", options=[FROM_FILE, *STYLES])
         self.numbers = {
-            name: labelled(ipywidgets.Text, text, placeholder=hint, continuous_update=False)
+            name: labelled(ipywidgets.Text, text, tooltip=hint, continuous_update=False)
             for name, (text, hint) in NUMBERS.items()
         }
         self.button = ipywidgets.Button(
@@ -162,7 +162,7 @@ class CurrentsUpload(ipywidgets.VBox):
         self.units.value = FROM_FILE
         for name, box in self.numbers.items():
             box.value = ""
-            box.placeholder = NUMBERS[name][1] if name in file.missing else FROM_FILE
+            box.placeholder = "needed" if name in file.missing else FROM_FILE
         self._show(self.menus.values(), self.units, display="")
         self._show([self.run], display="" if file.n_runs > 1 else "none")
         self._show([self._choices], display="")
