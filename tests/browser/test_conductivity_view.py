@@ -74,19 +74,20 @@ def spent(view, name, value=None):
         times.append(1e3 * (time.process_time() - start))
     return sorted(times)[len(times) // 2]
 """
-# the time from a key press on a slider until the spectrum and the conductivity are drawn anew
-RESPONSE = """([which, label, key]) => new Promise((resolve) => {
+# the time from a key press on a slider until spectrum, criterion and conductivity are drawn anew; with a shift until
+# the readout of one current has changed, since nothing else does
+RESPONSE = """([which, label, key]) => new Promise((resolve, reject) => {
   const study = document.querySelectorAll(".matterscape-study")[which];
   const row = [...study.querySelectorAll(".widget-hslider")].find((e) => e.textContent.includes(label));
   const curves = [...study.querySelectorAll(".matterscape-curve")].slice(0, 3);
-  const before = curves.map((curve) => curve.dataset.draws), handle = [...row.querySelectorAll(".noUi-handle")].at(-1);
-  const began = performance.now();
+  const alone = [...study.querySelectorAll(".readout")].find((e) => e.textContent.includes("one current"));
+  const state = () => (label === "+ c" ? [alone.textContent] : curves.map((curve) => curve.dataset.draws));
+  const before = state(), handle = [...row.querySelectorAll(".noUi-handle")].at(-1), began = performance.now();
   const watch = new MutationObserver(() => {
-    if (curves.every((curve, k) => curve.dataset.draws !== before[k])) {
-      watch.disconnect(); resolve(performance.now() - began);
-    }
+    if (state().every((value, k) => value !== before[k])) { watch.disconnect(); resolve(performance.now() - began); }
   });
-  for (const curve of curves) watch.observe(curve, {attributes: true, attributeFilter: ["data-draws"]});
+  watch.observe(study, {subtree: true, childList: true, characterData: true, attributeFilter: ["data-draws"]});
+  setTimeout(() => reject(new Error(`nothing was drawn anew after ${key} on ${label}`)), 30000);
   handle.focus();
   handle.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
 })"""

@@ -61,11 +61,12 @@ def test_everything_is_drawn(notebook, pictures):
         study(notebook, which).screenshot(path=pictures / f"study-2402-04873-{name}.png")
 
 
-def test_averages_uncover_the_correlation(notebook):
-    before = abs(readout_number(notebook, DRAG, "correlation"))
-    step_slider(slider(notebook, DRAG, "average over"), 19, "ArrowLeft")
-    wait_python(notebook, "drag_study.controls['width'].value == 1")
-    wait_python(notebook, f"abs(float(drag_study.readouts['correlation'].text)) < {0.9 * before}")
+def test_subtracting_charge_takes_the_correlation_away(notebook):
+    assert readout_number(notebook, DRAG, "correlation") > 0.8
+    box = slider(notebook, DRAG, "c (V)").locator(".widget-readout")
+    box.fill("2.7")
+    box.press("Enter")
+    wait_python(notebook, "abs(float(drag_study.readouts['correlation'].text)) < 0.3")
     study(notebook, LOGARITHMS).locator("select").nth(1).select_option("energy at no charge current")
     wait_python(notebook, "log_study.readouts['nu'].text.startswith('2')")
 

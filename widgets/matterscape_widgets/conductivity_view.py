@@ -85,9 +85,13 @@ class ConductivityView(Study):
         self._make_controls()
         self.upload = CurrentsUpload()
         self._file = ipywidgets.Accordion([self.upload], titles=("Your own file",), selected_index=None)
-        controls = [*self.controls_in_order(), *self.readouts.values(), self.export_button, self._link, self._file]
+        quantity, *rest = self.controls.values()
+        self._panel = ipywidgets.VBox(
+            [quantity, self._others, *rest, *self.readouts.values(), self.export_button, self._link],
+            layout=ipywidgets.Layout(width="100%", grid_gap="4px", display="none"),
+        )
         plots = [self.spectrum, row(self.criterion, self.truncation), self.cutoffs]
-        super().__init__(controls, plots, title=title)
+        super().__init__([self._panel, self._file], plots, title=title)
         self.add_class("matterscape-conductivity")
         self.upload.observe(lambda change: self._read(change["new"]), "currents")
         for name, control in self.controls.items():
@@ -136,6 +140,7 @@ class ConductivityView(Study):
             self._offer("segment", [(str(k + 1), k) for k in range(currents.n_segments)], currents.n_segments)
             self.controls["akaike"].value = True
             self._choose_quantity(cutoff_THz)
+        self._panel.layout.display = ""
         self._recompute()
 
     def _offer(self, name: str, options: list[tuple[str, int]], count: int) -> None:
@@ -304,11 +309,6 @@ class ConductivityView(Study):
         self.export_button = ipywidgets.Button(description="Export numbers", layout=ipywidgets.Layout(width="auto"))
         self.export_button.on_click(lambda _: self._export())
         self._link = ipywidgets.HTML()
-
-    def controls_in_order(self) -> list[ipywidgets.Widget]:
-        """Controls from top to bottom."""
-        quantity, *rest = self.controls.values()
-        return [quantity, self._others, *rest]
 
     @contextmanager
     def _silently(self):

@@ -51,10 +51,10 @@ class CurrentsUpload(ipywidgets.VBox):
         self.remarks = ""
         self.file: CurrentsFile | None = None
         self._source: Any = None
-        full = ipywidgets.Layout(width="100%", margin="1px 0")
 
         def labelled(kind: type[ipywidgets.Widget], text: str, **more: Any) -> ipywidgets.Widget:
-            return kind(description=text, style={"description_width": "120px"}, layout=full, **more)
+            layout = ipywidgets.Layout(width="100%", margin="1px 0")  # of its own: it hides one widget, not all
+            return kind(description=text, style={"description_width": "110px"}, layout=layout, **more)
 
         self.upload = ipywidgets.FileUpload(
             multiple=False,
@@ -69,13 +69,13 @@ class CurrentsUpload(ipywidgets.VBox):
         self.run = labelled(ipywidgets.Dropdown, "run", options=[LAST])
         self.units = labelled(ipywidgets.Dropdown, "units", options=[FROM_FILE, *STYLES])
         self.numbers = {
-            name: labelled(ipywidgets.Text, text, placeholder=hint, continuous_update=False)
+            name: labelled(ipywidgets.Text, text, tooltip=hint, continuous_update=False)
             for name, (text, hint) in NUMBERS.items()
         }
         self.button = ipywidgets.Button(
             description="Read", button_style="primary", layout=ipywidgets.Layout(width="auto")
         )
-        self._line = Line(text="Your own file: it stays on the machine that runs this notebook.")
+        self._line = Line(text="It stays on the machine that runs this notebook. Give the path of a file above 10 MB.")
         self._choices = ipywidgets.VBox(
             [*self.menus.values(), self.run, self.units, *self.numbers.values(), self.button],
             layout=ipywidgets.Layout(display="none"),
@@ -162,7 +162,7 @@ class CurrentsUpload(ipywidgets.VBox):
         self.units.value = FROM_FILE
         for name, box in self.numbers.items():
             box.value = ""
-            box.placeholder = NUMBERS[name][1] if name in file.missing else FROM_FILE
+            box.placeholder = "needed" if name in file.missing else FROM_FILE
         self._show(self.menus.values(), self.units, display="")
         self._show([self.run], display="" if file.n_runs > 1 else "none")
         self._show([self._choices], display="")

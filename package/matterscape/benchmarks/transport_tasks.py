@@ -1,7 +1,10 @@
-"""Cepstral analysis beside SporTran: with resampling, of a resampled series, and as a slider asks for it."""
+"""Cepstral analysis beside SporTran: with resampling, of a resampled series, and as a slider asks for it; and the
+mean-square displacement of a trajectory larger than one would keep in memory, for that memory.
+"""
 
 import functools
 import importlib.util
+import tempfile
 
 import numpy as np
 
@@ -91,6 +94,21 @@ def _another_number(n_samples: int) -> Calls:
     return ours, lambda: analysed.cepf.scan_filter_tau(cutoffK=37)
 
 
+def _mean_square_displacement(size: int) -> Calls:
+    """``size`` random walkers over as many times, in single precision in a file that is mapped into memory."""
+    from matterscape.dynamics.analysis import mean_square_displacement
+
+    file = tempfile.TemporaryFile()
+    rng = np.random.default_rng(0)
+    now = np.zeros((size, 3), dtype=np.float32)
+    for _ in range(size):
+        now += rng.normal(scale=0.1, size=now.shape).astype(np.float32)
+        file.write(now.tobytes())
+    file.flush()
+    positions = np.memmap(file, np.float32, "r", shape=(size, size, 3))
+    return (lambda: mean_square_displacement(positions)), None
+
+
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
@@ -133,6 +151,14 @@ TASKS: dict[str, Task] = {
             _another_number,
             1_000_000,
             20_000,
+        ),
+        Task(
+            "mean-square-displacement",
+            "mean-square displacement of 10^4 atoms at 10^4 times, 1.2 GB in a file",
+            "none",
+            _mean_square_displacement,
+            10_000,
+            200,
         ),
     )
 }

@@ -13,6 +13,7 @@ _NAMES = {
     "Displacements": "diffusion",
     "Estimate": "diffusion",
     "Events": "events",
+    "MomentumWarning": "currents",
     "OnsagerMatrix": "onsager",
     "PartialEnthalpies": "seebeck",
     "Peltier": "seebeck",

@@ -1,5 +1,6 @@
 """Currents along one or several runs: the one container that every transport coefficient starts from."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -20,7 +21,12 @@ UNITS = {"energy": "eV Å/ps", "charge": "e Å/ps", "number": "Å/ps", "mass": "
 # A time mean this small, in units of its width for white noise, has been subtracted: by chance it occurs once in 10^6
 # series of one component, and writing a table with seven digits leaves less.
 _SUBTRACTED = 1e-6
+_AT_REST = 1e-6  # kinetic energy of the centre of mass in units of its thermal mean, above rounding
 _PER_PS = 1000.0 * units.fs  # a velocity in Å / ASE time, times this, is in Å/ps
+
+
+class MomentumWarning(UserWarning):
+    """Currents of a system that moves as a whole, which carries its energy and its atoms along."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +129,12 @@ class Currents:
         ------
         ValueError
             If a record is missing, or strides differ.
+
+        Warns
+        -----
+        MomentumWarning
+            If there are other currents than of charge, and the total momentum is not zero: with a thermostat that does
+            not conserve it, or the forces of a particle mesh, which do not either.
         """
         from ase.data import atomic_numbers
 
@@ -153,6 +165,8 @@ class Currents:
                 f"currents are {dict(currents)!r}, recorded every {sorted(strides)} steps from steps {sorted(starts)}; "
                 "accepted is at least one record, all with one stride and first step"
             )
+        if set(kinds) != {"charge"}:
+            _warn_of_momentum(simulation, structure)
         if temperature_K is None:
             if "temperature_K" not in records:
                 raise ValueError("temperature_K is None; give it, or record temperature_K along with the currents")
@@ -357,6 +371,21 @@ class Currents:
                 raise ValueError(f"{path} lacks {', '.join(sorted(missing))}; accepted are files of Currents.save")
             conditions = {name: float(file[name]) for name in ("timestep_fs", "temperature_K", "volume")}
             return cls(file["values"], file["names"].tolist(), kinds=file["kinds"].tolist(), **conditions)
+
+
+def _warn_of_momentum(simulation: "Simulation", structure: int) -> None:
+    own = slice(*simulation.state.offsets[range(simulation.state.n_structures)[structure] :][:2])
+    masses = simulation.masses[own]
+    momentum = masses @ simulation.velocities[own]
+    thermal = 1.5 * units.kB * float(simulation.temperature_K[structure])
+    share = float(momentum @ momentum) / (2 * masses.sum() * thermal)
+    if share > _AT_REST:
+        warnings.warn(
+            f"the centre of mass moves with {share:.2g} of its thermal energy, which adds to the currents; run without "
+            "thermostat and with forces that conserve momentum (method='ewald' instead of a particle mesh)",
+            MomentumWarning,
+            stacklevel=3,
+        )
 
 
 def _checked_values(values: np.ndarray, names: tuple[str, ...]) -> np.ndarray:

@@ -70,8 +70,8 @@ class Displacements:
         Mean product of the summed displacements of two species along each axis, in Å^2.
     spread_lags, spread : array (n,), array (n, S, 3)
         Variance over origins of the mean-square displacement of a species, at some lags, in Å^4.
-    block_length : int
-        Rows of a block.
+    block_length, run_length : int
+        Rows of a block, and of all blocks of one run.
     timestep_fs, temperature_K, volume : float
     frame : str
         What positions are relative to: "laboratory", "barycentric" or "host".
@@ -84,6 +84,7 @@ class Displacements:
     spread_lags: np.ndarray
     spread: np.ndarray
     block_length: int
+    run_length: int
     timestep_fs: float
     temperature_K: float
     volume: float
@@ -190,6 +191,7 @@ def measure_displacements(
         curves[0].spread_lags,
         np.mean([one.spread for one in curves], axis=0),
         block_length,
+        n_blocks * block_length,
         first.timestep_fs,
         float(np.mean([run.temperature_K for run in runs])),
         first.volume,
@@ -288,6 +290,8 @@ def estimate_of(rows: np.ndarray, unit: str) -> Estimate:
 class Posterior:
     """What a mean-square displacement tells about its slope: a probability density of the coefficient.
 
+    Where the error exceeds a third of the coefficient, the density falls off slowly to large values: quote an interval.
+
     Attributes
     ----------
     values, density : array (n,)
@@ -341,19 +345,25 @@ def self_diffusion_posterior(displacements: Displacements, element: str, window_
     A. R. McCluskey, S. W. Coles, B. J. Morgan, J. Chem. Theory Comput. 21, 79 (2025), for the regression; here with
     the covariance of Gaussian displacements, see ``overlap_covariance`` in ``_slope_posterior``.
     """
-    species = displacements.index(element)
+    species, what = displacements.index(element), f"the mean-square displacement of {element}"
     curves = displacements.single[:, :, species]
+    _refuse_rest(curves.sum(axis=(0, 2)), what)
     lags = displacements.spread_lags
-    n_rows = displacements.n_blocks * displacements.block_length
+    n_rows = displacements.run_length
     free = np.arange(n_rows, dtype=np.float64)
     seen = 1.0 - overlap_covariance(lags, lags, free, n_rows) / (2.0 * free[lags] ** 2)  # variance about the own mean
     one_walker = 2.0 * curves.mean(axis=0)[lags] ** 2 * seen[:, None]
     near = (lags >= window_lags(window_ps, displacements.timestep_fs, curves.shape[1]).start / 2) & (seen > 0.5)
     near = near if near.any() else seen == seen.max()
-    share = (displacements.spread[near, species] / one_walker[near]).mean(axis=0)
-    return slope_posterior(
-        displacements, curves, window_ps, f"the mean-square displacement of {element}", "Å^2/ps", share
-    )
+    spread = displacements.spread[near, species]
+    share = np.divide(spread, one_walker[near], out=np.ones_like(spread), where=spread > 0).mean(axis=0)
+    return slope_posterior(displacements, curves, window_ps, what, "Å^2/ps", share)
+
+
+def _refuse_rest(curve: np.ndarray, what: str) -> None:
+    """Raise ``ValueError`` if a curve (n_lags,) is zero at a lag other than the first."""
+    if not curve[1:].all():
+        raise ValueError(f"{what} is zero at lag {1 + int(np.argmin(curve[1:]))}; accepted are atoms that move")
 
 
 def slope_posterior(
@@ -377,6 +387,7 @@ def slope_posterior(
     refuse_bend(curves, lags, displacements.timestep_fs, window_ps, what)
     along = curves.mean(axis=0)
     total = along.sum(axis=1)
+    _refuse_rest(total, what)
     weights = along[lags].sum(axis=0) / total[lags].sum()
     scale = float(np.sum(share * weights**2))
     slope, error, variance = line_and_variance(total, lags, displacements.block_length, scale / len(curves))

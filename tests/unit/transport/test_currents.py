@@ -5,9 +5,9 @@ import pytest
 from ase import units
 from ase.build import bulk
 
-from matterscape.dynamics import Langevin, Simulation
+from matterscape.dynamics import Langevin, Simulation, StochasticVelocityRescaling
 from matterscape.potentials.coulomb import alkali_halide
-from matterscape.transport import Currents
+from matterscape.transport import Currents, MomentumWarning
 
 pytestmark = pytest.mark.unit
 
@@ -81,7 +81,7 @@ def test_records_of_a_simulation_are_converted():
     simulation = Simulation(
         [atoms, atoms],
         alkali_halide("NaCl", cutoff=5.5),
-        integrator=Langevin(1000.0, friction_per_ps=5.0),
+        integrator=StochasticVelocityRescaling(1000.0),
         timestep_fs=2.0,
         charges=np.tile(np.where(atoms.numbers == 11, 1.0, -1.0), 2),
     )
@@ -101,6 +101,21 @@ def test_records_of_a_simulation_are_converted():
         Currents.from_records(simulation, {"potassium": "species_flux:K"})
     with pytest.raises(ValueError, match="read from 'positions'"):
         Currents.from_records(simulation, {"energy": "positions"})
+
+
+@pytest.mark.parametrize("conserved", [True, False])
+def test_a_moving_centre_of_mass_is_told(conserved, recwarn):
+    atoms = bulk("NaCl", "rocksalt", a=5.7, cubic=True) * 2
+    bath = StochasticVelocityRescaling(1000.0) if conserved else Langevin(1000.0, friction_per_ps=50.0)
+    charges = np.where(atoms.numbers == 11, 1.0, -1.0)
+    simulation = Simulation(atoms, alkali_halide("NaCl", cutoff=5.5), integrator=bath, timestep_fs=2.0, charges=charges)
+    simulation.record("heat_flux")
+    simulation.record("charge_flux")
+    simulation.run(10, show_progress=False)
+    Currents.from_records(simulation, {"charge": "charge_flux"}, temperature_K=1000.0)  # neutral: does not matter
+    assert not [one for one in recwarn if one.category is MomentumWarning]
+    Currents.from_records(simulation, temperature_K=1000.0)
+    assert bool([one for one in recwarn if one.category is MomentumWarning]) is not conserved
 
 
 @pytest.mark.parametrize(

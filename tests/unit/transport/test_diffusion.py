@@ -1,11 +1,14 @@
 """Mean squares by Fourier transform, diffusion coefficients with errors that hold, activation energies."""
 
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import units
 
+from matterscape.dynamics import _displacements
+from matterscape.dynamics._displacements import release
 from matterscape.dynamics.analysis import mean_square_displacement
 from matterscape.transport._block_statistics import jackknife
 from matterscape.transport._slope_posterior import overlap_covariance
@@ -108,6 +111,28 @@ def test_memory_does_not_grow_with_the_number_of_atoms(tmp_path):
     assert max(large) < 12 * 8 * numbers  # of 1500 atoms: 36 MB as float64
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory is read from /proc")
+def test_pages_of_a_file_are_given_back(tmp_path, monkeypatch):
+    """Of a file of 72 MB no more than a few MB are mapped at a time."""
+    np.save(tmp_path / "positions.npy", np.random.default_rng(0).normal(size=(2000, 3000, 3)).astype(np.float32))
+    positions = np.load(tmp_path / "positions.npy", mmap_mode="r")
+    mapped = []
+
+    def mapped_mb():
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("RssFile")).split()[1]) / 1024
+
+    def watched(array):
+        mapped.append(mapped_mb())
+        release(array)
+
+    monkeypatch.setattr(_displacements, "_BYTES_MAPPED", 2**22)
+    monkeypatch.setattr(_displacements, "release", watched)
+    before = mapped_mb()
+    mean_square_displacement(positions)
+    assert len(mapped) >= 2 * 18 and max(mapped) < before + 25
+
+
 @pytest.fixture(scope="module")
 def repeats():
     """Blocks and regression for many runs of walkers with known D."""
@@ -186,6 +211,8 @@ def test_an_anisotropic_crystal_has_three_coefficients():
         assert abs(estimate.components[axis] - expected) < 4 * error + 1e-12
     assert estimate.value == pytest.approx(np.mean(estimate.components))
     assert estimate.error < 0.15 * estimate.value  # the differences between axes are no noise
+    posterior = self_diffusion_posterior(measure_displacements(trajectory, frame="laboratory"), "Li", WINDOW)
+    assert abs(posterior.mean - estimate.value) < 3 * estimate.error
     in_cm = estimate.times(CM2_PER_S, "cm^2/s")
     assert in_cm.value == pytest.approx(1e-4 * estimate.value) and str(in_cm).endswith("cm^2/s")
 
@@ -224,6 +251,12 @@ def test_a_solid_has_no_diffusion():
     estimate = self_diffusion(displacements, "Li", (2.0, 10.0))
     assert abs(estimate.value) < 4 * estimate.error < 1e-3
     assert self_diffusion_posterior(displacements, "Li", (2.0, 10.0)).interval(0.95)[1] < 1e-3
+
+
+def test_atoms_that_rest_have_no_posterior():
+    still = UnwrappedTrajectory(np.zeros((100, 2, 3)), ["Li", "Li"], [9.0] * 3, timestep_fs=100, temperature_K=300)
+    with pytest.raises(ValueError, match="displacement of Li is zero at lag 1"):
+        self_diffusion_posterior(measure_displacements(still, frame="laboratory"), "Li", (0.1, 0.5))
 
 
 def test_covariance_of_overlapping_origins():

@@ -90,6 +90,10 @@ def test_runs_of_a_log_become_segments(write):
     assert both.values.shape == (1, 2, 3, 3) and "runs of 3, 4 rows, cut to the shortest" in said
     np.testing.assert_array_equal(both["energy"][1, 0], [1.75, -1.5, 4.5])
     np.testing.assert_array_equal(read(path, runs=[-1, 0])[0].values, both.values[:, ::-1])
+    slower = write("slower.lammps", LOG.replace("run 15\n", "timestep 0.001\nrun 15\n"))
+    assert [read(slower, runs=run)[0].timestep_fs for run in (0, 1)] == [10.0, 5.0]
+    with pytest.raises(CurrentsFileError, match="slower.lammps has runs with 10, 5 fs between their rows"):
+        read(slower, runs="all")
     with pytest.raises(ValueError, match=r"runs are 2, but log.lammps has 2 with more than one row"):
         read(path, runs=2)
 
@@ -468,19 +472,37 @@ def test_currents_of_a_trajectory(salt, tmp_path):
     np.testing.assert_allclose(charge["mass"][0], momenta, atol=1e-3)
 
 
-def test_energy_current_of_a_trajectory_is_that_of_the_potential(salt):
-    import torch
-
+def test_records_of_a_simulation_and_its_frames_give_the_same_currents(salt):
+    from matterscape.dynamics import Simulation, VelocityVerlet
     from matterscape.potentials import LennardJones
-    from matterscape.structures import Structures
 
-    potential = LennardJones({(a, b): (0.01, 2.6) for a, b in (("Na", "Na"), ("Na", "Cl"), ("Cl", "Cl"))}, 5.0)
-    currents, _ = read(salt, potential=potential, charges={"Na": 1, "Cl": -1})
-    assert currents.names == ("energy", "charge")
-    for k in (0, 5):
-        evaluation = potential(Structures.from_ase([salt[k]]))
-        flux = evaluation.heat_flux(torch.from_numpy(salt[k].get_velocities()))[0].numpy()
-        np.testing.assert_allclose(currents["energy"][0, :, k], flux * 1000 * units.fs, rtol=1e-9)
+    pairs = (("Na", "Na"), ("Na", "Cl"), ("Cl", "Cl"))
+    potential = LennardJones({pair: (0.01, 2.6) for pair in pairs}, 5.0)
+    charges = {"Na": 1.0, "Cl": -1.0}
+    start = salt[0]
+    simulation = Simulation(
+        start, potential, integrator=VelocityVerlet(), timestep_fs=2.0, charges=[charges[s] for s in start.symbols]
+    )
+    for name in ("heat_flux", "charge_flux", "species_flux", "temperature_K", "positions", "velocities"):
+        simulation.record(name, every=3)
+    simulation.run(30)
+    recorded = Currents.from_records(
+        simulation, {"energy": "heat_flux", "charge": "charge_flux", "Na": "species_flux:Na"}
+    )
+    frames = []
+    for positions, velocities in zip(simulation.records["positions"].values, simulation.records["velocities"].values):
+        frame = start.copy()
+        frame.positions = positions
+        frame.set_velocities(velocities)
+        frames.append(frame)
+    read_back, _ = read(
+        frames, currents=["energy", "charge", "Na"], potential=potential, charges=charges, timestep_fs=2.0, every=3
+    )
+    assert recorded.names == read_back.names and recorded.kinds == read_back.kinds
+    assert recorded.timestep_fs == read_back.timestep_fs == 6.0
+    scale = np.abs(recorded.values).max(axis=(1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(recorded.values / scale, read_back.values / scale, atol=1e-12)
+    assert recorded.volume == pytest.approx(read_back.volume)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ def test_shows_what_the_package_computes(view, salt):
     assert "Akaike" in view.readouts["Coefficients"].text and view.readouts["Conductivity"].unit == "W/(m K)"
 
 
+@pytest.mark.filterwarnings("ignore::matterscape.transport.spectra.SpectrumWarning")
 def test_every_control_reaches_the_number(view, salt):
     for position in (3, -1):
         view.controls["cutoff"].value = view.controls["cutoff"].options[position][1]
@@ -239,6 +240,8 @@ def test_upload_asks_for_what_is_missing(table, salt):
     assert "not said: timestep_fs, temperature_K, volume. Fill in what is missing" in view.upload.message
     assert view.upload.menus["energy"].label == "c_flux" and view.upload.menus["charge"].label == "Jc"
     assert view.upload.menus["number"].label == "none"
+    shown = {name: box.layout.display for name, box in (*view.upload.menus.items(), *view.upload.numbers.items())}
+    assert set(shown.values()) <= {"", None} and view.upload.run.layout.display == "none"
     view.upload.button.click()
     assert "own.dat does not say how much time lies between its rows" in view.upload.message
     say(view.upload, timestep_fs="5", temperature_K="1400", volume="sixty")

@@ -80,7 +80,7 @@ class CurrentsFile:
         table = self.tables[-1]
         absent = {
             "columns": not self.guessed,
-            "timestep_fs": self.contents.step_fs is None and names.time_column(table.titles) is None,
+            "timestep_fs": table.step_fs is None and names.time_column(table.titles) is None,
             "temperature_K": not self._states("temperature_K", names.temperature_column(table.titles)),
             "volume": not self._states("volume", names.volume_column(table.titles)),
         }
@@ -281,8 +281,8 @@ class CurrentsFile:
         if (time := names.time_column(table.titles)) is not None:
             unit_fs = 1000.0 * style.time if time[1] is None else time[1]
             return self._stride(table, time[0]) * unit_fs
-        if self.contents.step_fs is not None:
-            return self.contents.step_fs * stride
+        if table.step_fs is not None:
+            return table.step_fs * stride
         raise CurrentsFileError(
             f"{self.name} does not say how much time lies between its rows; give timestep_fs, the time in fs of one "
             f"{'row' if column is None else f'step of its column {table.titles[column]}'}"

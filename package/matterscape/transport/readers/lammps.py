@@ -4,6 +4,7 @@ Formats as in the manual of LAMMPS (``thermo_style``, ``thermo_modify line``, ``
 """
 
 import re
+from dataclasses import replace
 
 import numpy as np
 
@@ -55,7 +56,7 @@ def read_log(text: bytes, name: str) -> Contents:
     CurrentsFileError
         If there is no thermodynamic output, or a row of it is broken.
     """
-    tables, notes, steps_fs = [], [], set()
+    tables, notes = [], []
     style = _UNITS.search(text)
     style = style[1].decode() if style else None
     for match in _BEGIN.finditer(text):
@@ -65,20 +66,18 @@ def read_log(text: bytes, name: str) -> Contents:
         table, new_notes = _thermo_table(block, name, 1 + text.count(b"\n", 0, match.end()), cut)
         if table is None:
             continue
-        tables.append(table)
+        tables.append(replace(table, step_fs=_step_fs(text, match.end(), style)))
         notes += new_notes
-        steps_fs.add(_step_fs(text[: match.end()], style))
     if not tables:
         raise CurrentsFileError(f"{name} is a log of LAMMPS without thermodynamic output; accepted is at least one run")
-    if len(steps_fs) > 1:
-        notes.append("the time step changes between the runs; that of the last one is used")
-    return Contents("LAMMPS log", tuple(tables), style, _step_fs(text, style), notes=tuple(notes))
+    return Contents("LAMMPS log", tuple(tables), style, notes=tuple(notes))
 
 
-def _step_fs(text: bytes, style: str | None) -> float | None:
+def _step_fs(text: bytes, end: int, style: str | None) -> float | None:
+    """The time step that was set last before a place in the log."""
     if style not in _TIME_FS:
         return None
-    given = _TIMESTEP.findall(text)
+    given = _TIMESTEP.findall(text, 0, end)
     return (float(given[-1]) if given else _DEFAULT_TIMESTEP[style]) * _TIME_FS[style]
 
 
@@ -131,8 +130,10 @@ def _multi_table(block: bytes, name: str, first_line: int) -> Table:
     titles, rows, lines = None, [], []
     for banner, end in zip(banners, ends):
         line = first_line + block.count(b"\n", 0, banner.start())
-        pairs = _PAIR.findall(block, banner.end(), end)
-        found = ["Step", "CPU", *(title.decode(errors="replace") for title, _ in pairs)]
+        pairs = [(title.decode(errors="replace"), value) for title, value in _PAIR.findall(block, banner.end(), end)]
+        given = {title for title, _ in pairs}  # a custom style may repeat what the banner says
+        pairs = [(title, value) for title, value in zip(("Step", "CPU"), banner.groups()) if title not in given] + pairs
+        found = [title for title, _ in pairs]
         if titles is None:
             titles = found
         if found != titles:
@@ -140,7 +141,7 @@ def _multi_table(block: bytes, name: str, first_line: int) -> Table:
                 break  # a run that has not ended
             raise CurrentsFileError(f"{name}, line {line} begins a step with other values than the steps before it")
         try:
-            rows.append([float(banner[1]), float(banner[2]), *(float(value) for _, value in pairs)])
+            rows.append([float(value) for _, value in pairs])
         except ValueError:
             raise CurrentsFileError(f"{name}, line {line} begins a step with a value that is no number") from None
         lines.append(line)

@@ -145,9 +145,9 @@ def read_archive(content: bytes, name: str) -> Contents:
     length = max(map(len, columns.values()))
     kept = {title: column for title, column in columns.items() if len(column) == length}
     notes = [f"{title} was left out, since it has {len(columns[title])} rows" for title in columns.keys() - kept.keys()]
-    table = Table(tuple(kept), np.column_stack([column.astype(np.float64) for column in kept.values()]))
-    step_fs = constants.pop("step_fs", None)
-    return Contents("numpy archive", (table,), step_fs=step_fs, constants=constants, notes=tuple(sorted(notes)))
+    values = np.column_stack([column.astype(np.float64) for column in kept.values()])
+    table = Table(tuple(kept), values, step_fs=constants.pop("step_fs", None))
+    return Contents("numpy archive", (table,), constants=constants, notes=tuple(sorted(notes)))
 
 
 def _load(content: bytes, name: str):

@@ -24,11 +24,14 @@ class Table:
     values : array (rows, columns), float64
     lines : array (rows,) of int, or None
         Line of the file that each row stands in, counted from 1; None where there are no lines.
+    step_fs : float, optional
+        Time that a step of the column of steps takes (a row, where there is no such column), where the file says so.
     """
 
     titles: tuple[str, ...]
     values: np.ndarray
     lines: np.ndarray | None = None
+    step_fs: float | None = None
 
     def where(self, row: int) -> str:
         """How a sentence names a row."""
@@ -47,8 +50,6 @@ class Contents:
         One for each run, in their order.
     unit_style : str, optional
         Units of the numbers, where the file says so.
-    step_fs : float, optional
-        Time that a step of the column of steps takes (a row, where there is no such column), where the file says so.
     constants : dict of str to float
         ``temperature_K`` and ``volume``, where the file has them as numbers of their own (in K and Å^3).
     notes : tuple of str
@@ -58,7 +59,6 @@ class Contents:
     format: str
     tables: tuple[Table, ...]
     unit_style: str | None = None
-    step_fs: float | None = None
     constants: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
