@@ -103,9 +103,9 @@ def test_phases_terms_temperatures_and_modes_answer(notebook):
     wait_python(notebook, "'waves' in anatomy_plot.series and 'Recomputed' in anatomy_study.message")
     study(notebook, TEMPERATURE).locator("select").nth(1).select_option("gamma 300 K")
     wait_python(notebook, "float(temperature_study.readouts['MSD of Li, last'].text) < 2")
-    before = readout_number(notebook, LATTICE, "kappa")
+    before = readout_number(notebook, LATTICE, "of which gas of phonons")
     step_slider(slider(notebook, LATTICE, "T (K)"), 4)
-    wait_python(notebook, f"float(lattice_study.readouts['kappa'].text) < 0.8 * {before}")
+    wait_python(notebook, f"float(lattice_study.readouts['of which gas of phonons'].text) < 0.6 * {before}")
 
 
 def test_map_and_structure_follow_each_other(notebook, pictures):
