@@ -19,6 +19,8 @@ __all__ = [
     "Check",
     "CheckResult",
     "Checks",
+    "ConductivityView",
+    "CurrentsUpload",
     "Curve",
     "EnvironmentMap",
     "ErrorPlot",
@@ -44,6 +46,8 @@ __all__ = [
 # What brings kernels and models along, which the other widgets do without.
 _LATER = {
     "ActiveLearning": "active_learning",
+    "ConductivityView": "conductivity_view",
+    "CurrentsUpload": "currents_upload",
     "EnvironmentMap": "environment_map",
     "ErrorPlot": "calibration_plots",
     "Explorer": "explorer",

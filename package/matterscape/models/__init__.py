@@ -3,6 +3,7 @@
 import importlib
 
 _NAMES = {
+    "DeltaPotential": "delta",
     "EnsembleModel": "ensemble_model",
     "EnsemblePotential": "ensemble_potential",
     "KernelRidgeModel": "kernel_ridge",

@@ -19,6 +19,7 @@ from matterscape.potentials.short_range import BornMayerHuggins, Buckingham, Mor
 from matterscape.potentials.silicates import pedone
 from matterscape.potentials.stillinger_weber import StillingerWeber
 from matterscape.potentials.tersoff import Tersoff
+from matterscape.potentials.tether import Tether
 from matterscape.potentials.third_order import ThirdOrder
 from matterscape.potentials.topology import Molecules, Topology, find_molecules
 from matterscape.potentials.verification import verify
@@ -55,6 +56,7 @@ __all__ = [
     "StillingerWeber",
     "Sum",
     "Tersoff",
+    "Tether",
     "ThirdOrder",
     "Topology",
     "ZieglerBiersackLittmark",
