@@ -95,8 +95,11 @@ def test_arrhenius_and_windows_answer(notebook, places):
     study(notebook, places["arrhenius"]).locator("select").select_option("D of lithium (cm²/s)")
     wait_python(notebook, "float(arrhenius_study.readouts['E_a above'].text.split()[0]) < 0.3")
     before = python(notebook, "run_study.readouts['D'].text")
-    study(notebook, places["run"]).locator("select").select_option("heating, 300 K")
+    study(notebook, places["run"]).locator("select").select_option("heating, 400 K")
     wait_python(notebook, f"run_study.readouts['D'].text != {before!r}")
+    # where nothing diffuses the window is refused, in a sentence
+    study(notebook, places["run"]).locator("select").select_option("heating, 300 K")
+    wait_python(notebook, "'accepted is a later start' in run_study.message")
 
 
 def test_whole_charges_agree_and_others_do_not(notebook, places, pictures):
