@@ -46,12 +46,12 @@ class Tether(Potential):
     @property
     def stiffness(self) -> float:
         """Stiffness k of the springs in eV/Å^2."""
-        return self._stiffness
+        return self.__dict__["stiffness"]
 
     @stiffness.setter
     def stiffness(self, value: float) -> None:
         check_number("stiffness", value, "eV/Å^2")
-        self._stiffness = float(value)
+        self.__dict__["stiffness"] = float(value)  # under its public name, so that restart files tell it apart
 
     def check(self, structures: Structures) -> None:
         """See :meth:`Potential.check`; also raises ``ValueError`` if the batch lacks a tethered atom."""

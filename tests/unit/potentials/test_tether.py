@@ -7,6 +7,7 @@ from ase import Atoms, units
 from ase.build import bulk
 
 from matterscape.dynamics import Simulation, StochasticVelocityRescaling, VelocityVerlet
+from matterscape.dynamics.restart import fingerprint
 from matterscape.potentials import Evaluator, LennardJones
 from matterscape.potentials.tether import Tether
 from matterscape.structures import Structures
@@ -105,3 +106,10 @@ def test_bad_springs(arguments, message):
 def test_a_missing_atom():
     with pytest.raises(ValueError, match="holds atom 7; the structures have 4 atoms"):
         Tether([7], np.zeros((1, 3)), 1.0)(Structures.from_ase(cluster()))
+
+
+def test_restart_files_know_the_stiffness():
+    soft, stiff = (Tether([0, 1], np.zeros((2, 3)), stiffness) for stiffness in (0.3, 1.0))
+    assert fingerprint(soft) != fingerprint(stiff)
+    soft.stiffness = 1.0
+    assert fingerprint(soft) == fingerprint(stiff)
