@@ -255,6 +255,8 @@ def field_spectrum(
 
     Parameters and errors as of :func:`mass_field`; kinds are "white", "gauss", "exp" and "power".
     """
+    if kind == KINDS[-1]:
+        raise ValueError(f"kind is {kind!r}; accepted are {', '.join(map(repr, KINDS[:-1]))}, which have a spectrum")
     options = _checked_options(kind, correlation_length, exponent, None)
     k = np.asarray(wavenumbers, dtype=np.float64)
     if kind == "white":
@@ -263,10 +265,8 @@ def field_spectrum(
         power = np.exp(-0.5 * (k * options["correlation_length"]) ** 2)
     elif kind == "exp":
         power = (1 + (k * options["correlation_length"]) ** 2) ** -2
-    elif kind == "power":
-        power = np.where(k > 0, k, 1.0) ** -options["exponent"]
     else:
-        raise ValueError(f"kind is {kind!r}; accepted are {', '.join(map(repr, KINDS[:-1]))}")
+        power = np.where(k > 0, k, 1.0) ** -options["exponent"]
     return np.where(k > 0, power, 0.0)
 
 
