@@ -8,9 +8,9 @@ which is the time derivative of sum_j G_j (r_j - R_j). Where no atom leaves its 
 nothing, yet in a disordered solid it is nearly all of the flux: every atom has tensors G_j of its own. Subtracting it
 changes the gauge of the energy density, not the conductivity.
 
-Sources: A. Marcolongo, P. Umari, S. Baroni, Nat. Phys. 12, 80 (2016), and L. Ercole, A. Marcolongo, P. Umari, S. Baroni,
-J. Low Temp. Phys. 185, 79 (2016), for conductivities that do not depend on the gauge; F. Knoop, M. Scheffler, C.
-Carbogno, Phys. Rev. B 107, 224304 (2023), for virials of fixed places that do not contribute. G_j for many-body
+Sources: A. Marcolongo, P. Umari, S. Baroni, Nat. Phys. 12, 80 (2016), and L. Ercole, A. Marcolongo, P. Umari, S.
+Baroni, J. Low Temp. Phys. 185, 79 (2016), for conductivities that do not depend on the gauge; F. Knoop, M. Scheffler,
+C. Carbogno, Phys. Rev. B 107, 224304 (2023), for virials of fixed places that do not contribute. G_j of many-body
 potentials follows from the flux tensors of :mod:`matterscape.potentials.base`.
 """
 

@@ -133,7 +133,7 @@ def test_noise_of_the_linear_part_by_temperature(alloy):
 
 def test_conductivity_is_that_of_the_raw_flux_with_a_smaller_error(alloy):
     gauge = HeatGauge.of_structure(TERSOFF, alloy)
-    raw, fixed = (Currents.join(runs) for runs in zip(*(recorded(alloy, gauge, 300.0, 8000, seed) for seed in (1, 2))))
+    raw, fixed = (Currents.join(runs) for runs in zip(*(recorded(alloy, gauge, 300.0, 15000, seed) for seed in (1, 2))))
     before, after = (thermal_conductivity(currents, 25.0) for currents in (raw, fixed))
     assert after.error < 0.8 * before.error
     assert abs(after.value - before.value) < 2.5 * np.hypot(before.error, after.error)
