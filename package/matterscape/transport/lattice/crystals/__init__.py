@@ -1,1 +1,1 @@
-"""Phonons of crystals: symmetry-reduced meshes, bands, three-phonon scattering, Boltzmann equation, disorder of masses."""
+"""Phonons of crystals: meshes, bands, three-phonon scattering, Boltzmann equation, disorder of masses."""

@@ -133,7 +133,6 @@ def three_phonon_scattering(
     widths = np.zeros((len(temperatures), n_irreducible, n_modes))
     matrix = np.zeros((len(temperatures) * collisions, n_irreducible, n_modes, n_irreducible, n_modes, 3, 3))
     velocities = mesh.expand_vectors(mean_velocities(modes, mesh)) if broadening_THz is None else np.zeros((1, 1, 3))
-    reciprocal = ANGULAR * np.linalg.inv(modes.structures.to_ase()[0].cell.array).T
     sums = _TripletSums(modes, triplets)
     pair_weights = mesh.pair_weights()
     places = np.flatnonzero(pair_weights.any(axis=0))
@@ -162,7 +161,7 @@ def three_phonon_scattering(
                 0.0 if broadening_THz is None else ANGULAR * broadening_THz,
                 SHAPES[shape],
                 velocities,
-                reciprocal / np.array(mesh.mesh)[:, None],
+                mesh_steps(modes),
                 mesh.representatives,
                 mesh.rotations[mesh.operations],
                 min(n_irreducible, 8 * get_threads()),
@@ -191,6 +190,19 @@ def degenerate_averages(angular_frequencies: np.ndarray) -> np.ndarray:
     sets = np.concatenate([np.zeros((len(steps), 1), int), np.cumsum(steps, axis=1)], axis=1)
     equal = (sets[:, :, None] == sets[:, None, :]).astype(float)
     return equal / equal.sum(axis=2, keepdims=True)
+
+
+def lattice_vectors(modes: VibrationalModes) -> np.ndarray:
+    """Eigenvectors (Q, 3 n modes, 3 n), complex128, with phases of cells, so that reciprocal vectors change nothing."""
+    fractions = modes.structures.to_ase()[0].get_scaled_positions(wrap=False)
+    phases = np.repeat(np.exp(2j * np.pi * modes.wavevectors @ fractions.T), 3, axis=1)
+    return np.ascontiguousarray((modes.eigenvectors * phases[:, :, None]).swapaxes(1, 2))
+
+
+def mesh_steps(modes: VibrationalModes) -> np.ndarray:
+    """Vectors (3, 3) from one wavevector of the mesh to the next along each reciprocal vector, as rows in 1/Å."""
+    reciprocal = ANGULAR * np.linalg.inv(modes.structures.to_ase()[0].cell.array).T
+    return reciprocal / np.array(modes.mesh)[:, None]
 
 
 def mean_velocities(modes: VibrationalModes, mesh: SymmetricMesh) -> np.ndarray:
@@ -241,11 +253,7 @@ class _TripletSums:
         self._third_phases, self._third_shifts = phases(triplets.third_shifts[order])
         self._third = triplets.third[order]
         self._blocks = np.ascontiguousarray(triplets.blocks[order])
-        # eigenvectors with the phase of the cell alone have the period of the reciprocal lattice
-        fractions = modes.structures.to_ase()[0].get_scaled_positions(wrap=False)
-        own = np.repeat(np.exp(2j * np.pi * modes.wavevectors @ fractions.T), 3, axis=1)
-        vectors = modes.eigenvectors * own[:, :, None] / np.repeat(np.sqrt(modes.masses), 3)[:, None]
-        self.vectors = np.ascontiguousarray(vectors.swapaxes(1, 2))
+        self.vectors = lattice_vectors(modes) / np.repeat(np.sqrt(modes.masses), 3)
 
     @property
     def bytes_per_wavevector(self) -> int:
@@ -271,8 +279,8 @@ class _TripletSums:
 def _check_triplets(modes: VibrationalModes, triplets: TripletForceConstants) -> None:
     if not isinstance(triplets, TripletForceConstants):
         raise TypeError(
-            f"triplets is a {type(triplets).__name__}; accepted are TripletForceConstants, which its methods from_stars "
-            "and from_supercell make"
+            f"triplets is a {type(triplets).__name__}; accepted are TripletForceConstants, which their methods "
+            "from_stars and from_supercell make"
         )
     if triplets.structures.n_atoms != modes.structures.n_atoms:
         raise ValueError(
