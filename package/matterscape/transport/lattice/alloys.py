@@ -24,7 +24,7 @@ _ANGLES = 64
 _SMOOTHING = 0.02
 
 
-def born_half_widths(
+def isotropic_born_half_widths(
     angular_frequencies: np.ndarray,
     structure_factor: Callable[[np.ndarray], np.ndarray],
     *,

@@ -8,7 +8,7 @@ from ase.build import bulk
 
 from matterscape.potentials.tersoff import Tersoff
 from matterscape.structures import Structures
-from matterscape.transport.lattice.alloys import MeasuredAttenuation, born_half_widths, level_spacing
+from matterscape.transport.lattice.alloys import MeasuredAttenuation, isotropic_born_half_widths, level_spacing
 from matterscape.transport.lattice.modes import vibrational_modes
 
 pytestmark = pytest.mark.unit
@@ -18,7 +18,7 @@ OMEGA = np.array([1.0, 4.0, 9.0])
 
 
 def test_white_disorder_scatters_all_waves_alike():
-    found = born_half_widths(OMEGA, lambda k: np.full(k.shape, 0.2), **SPEEDS)
+    found = isotropic_born_half_widths(OMEGA, lambda k: np.full(k.shape, 0.2), **SPEEDS)
     mean = (70.0**-3 + 2 * 42.0**-3) / 3
     for widths in found:
         np.testing.assert_allclose(widths, 0.5 * 21.0 * 0.2 * OMEGA**4 * mean / (4 * math.pi), rtol=1e-12)
@@ -27,7 +27,7 @@ def test_white_disorder_scatters_all_waves_alike():
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 1.5])
 def test_exponent_of_coloured_disorder(exponent):
     """Gamma ~ omega^(4 - p), with a prefactor that direct integration over angles confirms."""
-    longitudinal, transverse = born_half_widths(OMEGA, lambda k: 1e-3 * k**-exponent, **SPEEDS)
+    longitudinal, transverse = isotropic_born_half_widths(OMEGA, lambda k: 1e-3 * k**-exponent, **SPEEDS)
     for widths in (longitudinal, transverse):
         np.testing.assert_allclose(widths / widths[0], OMEGA ** (4 - exponent), rtol=1e-9)
     cosine = np.concatenate([np.linspace(-1, 0.9, 100_000)[:-1], 1 - np.geomspace(0.1, 1e-12, 200_000)])
@@ -42,15 +42,18 @@ def test_exponent_of_coloured_disorder(exponent):
 def test_a_steep_colour_scatters_forward_without_bound():
     """S ~ k^-2 leaves an integral over angles that grows as the logarithm of its shortest wavevector."""
     longest = np.array([1e2, 1e3, 1e4])
-    found = [born_half_widths(OMEGA[2:], lambda k, cut=cut: (k**2 + cut**-2) ** -1, **SPEEDS)[1][0] for cut in longest]
+    found = [
+        isotropic_born_half_widths(OMEGA[2:], lambda k, cut=cut: (k**2 + cut**-2) ** -1, **SPEEDS)[1][0]
+        for cut in longest
+    ]
     steps = np.diff(found)
     assert steps[1] == pytest.approx(steps[0], rel=0.02) and steps[0] > 0.2 * found[0]
 
 
 def test_a_correlation_length_enhances_long_waves_only():
     size = 5.0
-    white = born_half_widths(OMEGA, lambda k: np.full(k.shape, 1.0), **SPEEDS)[1]
-    long, _, short = born_half_widths(
+    white = isotropic_born_half_widths(OMEGA, lambda k: np.full(k.shape, 1.0), **SPEEDS)[1]
+    long, _, short = isotropic_born_half_widths(
         np.array([0.01, 4.0, 60.0]), lambda k: 8.0 * np.exp(-0.5 * (k * size) ** 2), **SPEEDS
     )[1]
     assert long == pytest.approx(8.0 * white[0] * 0.01**4, rel=1e-3)
@@ -59,9 +62,9 @@ def test_a_correlation_length_enhances_long_waves_only():
 
 def test_born_refuses():
     with pytest.raises(ValueError, match="transverse_speed is -1; accepted is a positive number of Å/ps"):
-        born_half_widths(OMEGA, np.ones_like, **(SPEEDS | {"transverse_speed": -1}))
+        isotropic_born_half_widths(OMEGA, np.ones_like, **(SPEEDS | {"transverse_speed": -1}))
     with pytest.raises(ValueError, match="structure_factor gives -0.1; accepted are numbers from 0 on"):
-        born_half_widths(OMEGA, lambda k: np.full(k.shape, -0.1), **SPEEDS)
+        isotropic_born_half_widths(OMEGA, lambda k: np.full(k.shape, -0.1), **SPEEDS)
 
 
 def test_measured_attenuation():
