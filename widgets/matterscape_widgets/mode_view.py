@@ -149,8 +149,8 @@ class ModeView(Study):
             self._show({})
         self.chosen = first
         self.status(
-            "Click a point or walk with the arrow keys: its mode moves. Over the atoms, page up and page down change the "
-            "mode, space pauses, A shows arrows, S saves."
+            "Click a point or walk with the arrow keys: its mode moves. Over the atoms, page up and page down change "
+            "the mode, space pauses, A shows arrows, S saves."
         )
 
     @property
