@@ -3,6 +3,7 @@
 import math
 
 import numba
+import numpy as np
 
 GAUSS, TRIANGLE, LORENTZ = range(3)
 
@@ -40,3 +41,95 @@ def add_decays(strengths, own, first, second, first_quanta, second_quanta, zero_
                 for t in range(n_temperatures):
                     one, other = first_quanta[t, m], second_quanta[t, l]
                     widths[t, n] += strength * ((zero_point + one + other) * decay + (one - other) * absorption)
+
+
+@numba.njit(nogil=True, cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
+def multiply_panel(row_starts, columns, blocks, panel, product):
+    """A times some columns, for several matrices A of 3 x 3 blocks that vanish at the same places.
+
+    ``row_starts`` (N + 1,), ``columns`` (P,), ``blocks`` (B, P, 3, 3), ``panel`` (N, 3, W); ``product`` (N, 3, B, W) is
+    filled. Blocks of one row and column add up.
+    """
+    n_columns = panel.shape[2]
+    for i in numba.prange(len(row_starts) - 1):
+        for n in range(len(blocks)):
+            own = product[i, :, n]
+            own[:] = 0.0
+            for p in range(row_starts[i], row_starts[i + 1]):
+                block, other = blocks[n, p], panel[columns[p]]
+                for a in range(3):
+                    x, y, z = block[a, 0], block[a, 1], block[a, 2]
+                    for c in range(n_columns):
+                        own[a, c] += x * other[0, c] + y * other[1, c] + z * other[2, c]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _weigh(couplings, target, omega, start, first, width, shape, strengths):
+    """Strengths |Psi|^2 delta(target - omega_l) / omega_l of one row, and the range of l where they count."""
+    reach = width if shape == TRIANGLE else 2 * width
+    low, high = first, first + len(couplings)
+    if shape != LORENTZ:
+        low += np.searchsorted(omega[low:high], target - reach)
+        high = low + np.searchsorted(omega[low:high], target + reach)
+    low = max(low, start)
+    for l in range(low, high):
+        coupling = np.float64(couplings[l - first])
+        strengths[l - low] = coupling * coupling * broadened_delta(target - omega[l], width, shape) / omega[l]
+    return low, max(low, high)
+
+
+@numba.njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+def add_triples(couplings, own, others, first, omega, quanta, zero_point, width, shape, widths):
+    """Add what triples n <= m, l with omega_n + omega_m near omega_l give to the widths of all three modes.
+
+    Parameters: ``couplings`` (B, W, L) Psi of modes ``own`` to own + B, ``others`` to others + W, ``first`` to
+    first + L, all sorted by frequency; ``omega`` (M,); ``quanta`` (T, M). ``widths`` (B, T, M), a copy for each mode n,
+    is added to; in rad/ps when |Psi|^2 / (omega omega omega) is in (rad/ps)^2.
+    """
+    n_own, n_others, n_third = couplings.shape
+    for b in numba.prange(n_own):
+        strengths = np.empty(n_third)
+        n, sums = own + b, widths[b]
+        for w in range(max(0, n - others), n_others):
+            m = others + w
+            low, high = _weigh(couplings[b, w], omega[n] + omega[m], omega, 0, first, width, shape, strengths)
+            unit = 1 / (omega[n] * omega[m])
+            # two orders of n and m, unless they are the same mode
+            orders = 0.5 if n == m else 1.0
+            for t in range(len(quanta)):
+                quantum, created, absorbed = zero_point + quanta[t, n] + quanta[t, m], 0.0, 0.0
+                for l in range(low, high):
+                    strength = unit * strengths[l - low]
+                    sums[t, l] += orders * quantum * strength
+                    created += strength
+                    absorbed += strength * quanta[t, l]
+                sums[t, n] += quanta[t, m] * created - absorbed
+                if n != m:
+                    sums[t, m] += quanta[t, n] * created - absorbed
+
+
+@numba.njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+def add_own(couplings, own, others, first, sign, omega, quanta, zero_point, width, shape, widths):
+    """Add what pairs m, l with omega_n + sign omega_m near omega_l give to the widths (T, B) of modes n alone.
+
+    Parameters as of :func:`add_triples`, but ``own`` (B,) are any modes; ``sign`` 1 for absorption of m, -1 for decay,
+    where l >= m.
+    """
+    n_own, n_others, n_third = couplings.shape
+    for b in numba.prange(n_own):
+        strengths = np.empty(n_third)
+        n = own[b]
+        for w in range(n_others):
+            m = others + w
+            start = m if sign < 0 else 0
+            target = omega[n] + sign * omega[m]
+            low, high = _weigh(couplings[b, w], target, omega, start, first, width, shape, strengths)
+            unit = 1 / (omega[n] * omega[m])
+            for t in range(len(quanta)):
+                total = 0.0
+                for l in range(low, high):
+                    weight = quanta[t, m] - sign * quanta[t, l]
+                    if sign < 0:
+                        weight = (zero_point + weight) * (0.5 if l == m else 1.0)
+                    total += strengths[l - low] * weight
+                widths[t, b] += unit * total

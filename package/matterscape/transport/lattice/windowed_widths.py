@@ -1,0 +1,231 @@
+"""Widths of the modes of a glass from couplings in windows of energy, none of which is kept.
+
+The three modes of a coupling obey omega_n + omega_m = omega_l to the broadening. Modes are sorted by frequency, so that
+the partners l of a block of modes m and a batch of modes n are one range, and the couplings of all of them one product
+of matrices, E_l^T (A_n E_m), where A_n = Phi3 . e_n reaches second neighbours only. |Psi_nml|^2 is symmetric in its
+three indices: where all modes are wanted, each triple is computed once and counted for the widths of all three.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from matterscape.kernels import launch
+from matterscape.potentials.force_constants import ForceConstants
+from matterscape.progress import progress
+from matterscape.transport.lattice._linewidth_kernels import (
+    LORENTZ,
+    TRIANGLE,
+    add_own,
+    add_triples,
+    multiply_panel,
+)
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+#: Most modes m of a block, most modes n of a batch, and how many of either come together at any distance.
+MODES_PER_BLOCK, MODES_PER_BATCH, LEAST_MODES = 64, 16, 8
+#: Seconds between two writes of unfinished sums.
+SAVE_INTERVAL = 20.0
+
+
+@dataclass(frozen=True, eq=False)
+class WindowedSum:
+    """What the sums over triples of modes need.
+
+    Attributes
+    ----------
+    third_order : object
+        With ``contract(vector)``, that gives Phi3 . e as :class:`ForceConstants` in eV/Å^3.
+    vectors : ndarray (3 n, M), float64 or float32
+        Eigenvectors of the vibrating modes, in whose precision the couplings are computed.
+    omega : ndarray (M,)
+        Their frequencies in rad/ps, ascending.
+    masses : ndarray (n,)
+        In amu.
+    quanta : ndarray (T, M)
+        Their occupations at T temperatures.
+    zero_point : float
+        1, or 0 in classical statistics.
+    width : float
+        Of the peaks that conserve energy, in rad/ps.
+    shape : int
+        One of GAUSS, TRIANGLE, LORENTZ.
+    """
+
+    third_order: Any
+    vectors: np.ndarray
+    omega: np.ndarray
+    masses: np.ndarray
+    quanta: np.ndarray
+    zero_point: float
+    width: float
+    shape: int
+
+    @property
+    def reach(self) -> float:
+        """How far from energy conservation couplings count, in rad/ps."""
+        return {LORENTZ: np.inf, TRIANGLE: self.width}.get(self.shape, 2 * self.width)
+
+    def every(self, client: "Client | None" = None, file: Path | None = None) -> np.ndarray:
+        """Sums (T, M) for all modes: each triple once."""
+        batches = list(self._split(np.arange(len(self.omega)), MODES_PER_BATCH))
+        total, done = np.zeros(self.quanta.shape), 0
+        fingerprint = self._fingerprint() if file is not None else ""
+        if file is not None:
+            total, done = _read(file, fingerprint, total)
+        saved = time.monotonic()
+        try:
+            for part in _mapped(_of_triples, self, batches[done:], client):
+                total += part
+                done += 1
+                if file is not None and time.monotonic() - saved > SAVE_INTERVAL:
+                    _write(file, fingerprint, total, done)
+                    saved = time.monotonic()
+        finally:
+            if file is not None:
+                _write(file, fingerprint, total, done)
+        return total
+
+    def chosen(self, modes: np.ndarray, client: "Client | None" = None) -> np.ndarray:
+        """Sums (T, K) for K modes, ascending places among the M."""
+        batches = list(self._split(modes, MODES_PER_BATCH))
+        return np.concatenate(list(_mapped(_of_modes, self, batches, client)), axis=1)
+
+    def _split(self, modes: np.ndarray, most: int) -> Iterator[np.ndarray]:
+        """Ranges of modes of about one frequency: together they widen a window by no more than half."""
+        start = 0
+        for stop in range(1, len(modes) + 1):
+            size = stop - start
+            far = stop < len(modes) and self.omega[modes[stop]] - self.omega[modes[start]] > 0.25 * self.reach
+            if stop == len(modes) or size == most or (far and size >= min(LEAST_MODES, most)):
+                yield modes[start:stop]
+                start = stop
+
+    def _window(self, low: float, high: float) -> slice:
+        """Modes whose frequencies are within reach of a range."""
+        return slice(*np.searchsorted(self.omega, (low - self.reach, high + self.reach)))
+
+    def _contracted(self, modes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mass-weighted Phi3 . e of some modes: where rows start, columns, blocks (B, P, 3, 3)."""
+        roots = np.sqrt(self.masses)
+        parts = [
+            self.third_order.contract(self.vectors[:, n].astype(np.float64).reshape(-1, 3) / roots[:, None])
+            for n in modes
+        ]
+        pattern = parts[0]
+        if not all(_same_pattern(pattern, part) for part in parts):
+            pattern = sum(parts[1:], start=pattern)
+            parts = [part + 0.0 * pattern for part in parts]
+        weights = 1 / (roots[pattern.first] * roots[pattern.second])
+        blocks = np.stack([part.blocks for part in parts]) * weights[:, None, None]
+        starts = np.searchsorted(pattern.first, np.arange(len(roots) + 1))
+        return starts, pattern.second, blocks.astype(self.vectors.dtype, copy=False)
+
+    def _products(self, matrices: tuple[np.ndarray, ...], block: np.ndarray) -> torch.Tensor:
+        """Rows (B W, 3 n) are A_n e_m of a batch of n and a block of consecutive m."""
+        n_atoms, n_own = len(self.masses), len(matrices[2])
+        panel = np.ascontiguousarray(self.vectors[:, block[0] : block[-1] + 1]).reshape(n_atoms, 3, -1)
+        product = np.empty((n_atoms, 3, n_own, len(block)), self.vectors.dtype)
+        with launch("linewidths"):
+            multiply_panel(*matrices, panel, product)
+        return torch.from_numpy(product).view(3 * n_atoms, -1).T
+
+    def _couplings(self, products: torch.Tensor, window: slice, n_own: int) -> np.ndarray:
+        """Psi (B, W, L) of the modes of ``products`` with a window of modes l."""
+        found = products @ torch.from_numpy(self.vectors)[:, window]
+        return found.numpy().reshape(n_own, -1, found.shape[1])
+
+    def of_triples(self, own: np.ndarray) -> np.ndarray:
+        """Sums (T, M) from the triples whose first mode is one of a batch and whose second is not below it."""
+        omega = self.omega
+        sums = np.zeros((len(own), *self.quanta.shape))
+        matrices = self._contracted(own)
+        highest = np.searchsorted(omega, omega[-1] + self.reach - omega[own[0]], side="right")
+        for block in self._split(np.arange(own[0], highest), MODES_PER_BLOCK):
+            window = self._window(omega[own[0]] + omega[block[0]], omega[own[-1]] + omega[block[-1]])
+            couplings = self._couplings(self._products(matrices, block), window, len(own))
+            places = own[0], block[0], window.start
+            with launch("linewidths"):
+                add_triples(couplings, *places, omega, self.quanta, self.zero_point, self.width, self.shape, sums)
+        return sums.sum(axis=0)
+
+    def of_modes(self, own: np.ndarray) -> np.ndarray:
+        """Sums (T, B) of the modes of a batch, from all pairs that they decay to or merge with."""
+        omega = self.omega
+        sums = np.zeros((len(self.quanta), len(own)))
+        matrices = self._contracted(own)
+        for block in self._split(np.arange(len(omega)), MODES_PER_BLOCK):
+            windows = {
+                1.0: self._window(omega[own[0]] + omega[block[0]], omega[own[-1]] + omega[block[-1]]),
+                -1.0: self._window(omega[own[0]] - omega[block[-1]], omega[own[-1]] - omega[block[0]]),
+            }
+            # of a decay, only the order with m below l
+            windows[-1.0] = slice(max(windows[-1.0].start, block[0]), windows[-1.0].stop)
+            windows = {sign: window for sign, window in windows.items() if window.start < window.stop}
+            if not windows:
+                continue
+            products = self._products(matrices, block)
+            for sign, window in windows.items():
+                couplings = self._couplings(products, window, len(own))
+                statistics = self.quanta, self.zero_point, self.width, self.shape
+                with launch("linewidths"):
+                    add_own(couplings, own, block[0], window.start, sign, omega, *statistics, sums)
+        return sums
+
+    def _fingerprint(self) -> str:
+        """Of everything but the third-order constants, which the frequencies' own check vouches for."""
+        digest = hashlib.sha256()
+        for part in (self.vectors, self.omega, self.masses, self.quanta, self.zero_point, self.width, self.shape):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
+
+
+def _of_triples(sums: WindowedSum, own: np.ndarray) -> np.ndarray:
+    return sums.of_triples(own)
+
+
+def _of_modes(sums: WindowedSum, own: np.ndarray) -> np.ndarray:
+    return sums.of_modes(own)
+
+
+def _mapped(function: Any, sums: WindowedSum, batches: Sequence, client: "Client | None") -> Iterator[np.ndarray]:
+    """``function(sums, batch)`` of each batch, in their order, here or on the workers of a cluster."""
+    if client is None:
+        yield from (function(sums, batch) for batch in progress(batches, "Widths of modes"))
+        return
+    [sent] = client.scatter([sums], broadcast=True)
+    futures = [client.submit(function, sent, batch, pure=False) for batch in batches]
+    try:
+        yield from (future.result() for future in progress(futures, "Widths of modes"))
+    finally:
+        client.cancel(futures)
+
+
+def _same_pattern(one: ForceConstants, other: ForceConstants) -> bool:
+    return np.array_equal(one.first, other.first) and np.array_equal(one.second, other.second)
+
+
+def _read(file: Path, fingerprint: str, empty: np.ndarray) -> tuple[np.ndarray, int]:
+    if not file.exists():
+        return empty, 0
+    with np.load(file, allow_pickle=False) as stored:
+        if str(stored["fingerprint"]) != fingerprint:
+            raise ValueError(
+                f"file is {str(file)!r}, of other modes, temperatures or broadening; accepted is a new name"
+            )
+        return stored["total"], int(stored["done"])
+
+
+def _write(file: Path, fingerprint: str, total: np.ndarray, done: int) -> None:
+    partial = file.with_name(file.name + ".part")
+    with partial.open("wb") as stream:
+        np.savez(stream, fingerprint=fingerprint, total=total, done=done)
+    partial.replace(file)
