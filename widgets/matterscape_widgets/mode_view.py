@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
 import numpy as np
 import traitlets
 
+from matterscape.maps.vibrations import FREQUENCY, mode_map, name_and_unit
 from matterscape.transport.lattice.mode_shapes import ModeShapes
 from matterscape.transport.lattice.modes import VibrationalModes
 
@@ -16,7 +18,6 @@ from .live_atoms import LiveAtoms
 from .live_map import LiveMap
 from .study import Readout, Study
 
-FREQUENCY = "frequency (THz)"
 NOTHING = "nothing"
 SHARE, ELEMENT = "share of the motion", "element"
 EQUAL, TRUE = "the same for all", "true to scale"
@@ -106,13 +107,17 @@ class ModeView(Study):
                 raise ValueError(f"{name} is {value!r}; accepted are {', '.join(map(repr, accepted))}.")
         wide = ipywidgets.Layout(width="auto")
         self.controls: dict[str, ipywidgets.Widget] = {
-            "mode": ipywidgets.IntSlider(0, min=0, max=len(self.points) - 1, description="mode"),
+            "mode": ipywidgets.IntSlider(1, min=1, max=len(self.points), description="mode"),
             **{
                 name: ipywidgets.Dropdown(options=options, value=value, description=name)
                 for name, (value, options) in asked.items()
             },
             "log": ipywidgets.Checkbox(False, description="logarithm of y"),
-            "paint": ipywidgets.Dropdown(options=[SHARE, ELEMENT], description="atoms"),
+            "paint": ipywidgets.Dropdown(
+                options=[SHARE, ELEMENT],
+                value=ELEMENT if self.shapes.repeats != (1, 1, 1) else SHARE,
+                description="atoms",
+            ),
             "amplitude": ipywidgets.FloatSlider(
                 0.6, min=0.05, max=2, step=0.05, description="amplitude", readout_format=".2f"
             ),
@@ -124,7 +129,7 @@ class ModeView(Study):
             control.layout = wide
             control.style.description_width = "72px"
             control.tooltip = tips.get(name)
-        self.readouts = {name: Readout(*_name_and_unit(name)) for name in self._numbers(0)}
+        self.readouts = {name: _readout(name) for name in self._numbers(0)}
         self.map = LiveMap(np.zeros(len(self.points)), np.zeros(len(self.points)), labels=self._labels(), height=height)
         self.atoms = LiveAtoms(self.shapes.atoms, wrap=False, height=height)
         super().__init__([*self.controls.values(), *self.readouts.values()], [self.map], self.atoms, title or "Modes")
@@ -143,6 +148,10 @@ class ModeView(Study):
         if tuple(first) == self.chosen:  # nothing changes that could be observed
             self._show({})
         self.chosen = first
+        self.status(
+            "Click a point or walk with the arrow keys: its mode moves. Over the atoms, page up and page down change "
+            "the mode, space pauses, A shows arrows, S saves."
+        )
 
     @property
     def point(self) -> int:
@@ -169,8 +178,28 @@ class ModeView(Study):
             self._set_pace()
             for name, value in self._numbers(point).items():
                 self.readouts[name].show(value)
-            self.controls["mode"].value = point
+            self.controls["mode"].value = point + 1
+            if len(self.map.selected) == 1:
+                self.map.selected = (point,)
             self.map.active = point
+
+    def write(self, path: str | Path, **options: Any) -> Path:
+        """Write the modes as a chemiscope page or data set, with arrows or films of the atoms.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ends in ``.html``, ``.json`` or ``.json.gz``.
+        **options
+            Of :func:`matterscape.maps.vibrations.mode_map`.
+
+        Returns
+        -------
+        Path
+        """
+        given = {name: values for name, values in self.properties.items() if name != FREQUENCY}
+        options = {"amplitude": self.atoms.amplitude, **options}
+        return mode_map(self.shapes, given, **options).write(path)
 
     def _paint(self) -> dict[str, Any]:
         """Colours and sizes of the atoms."""
@@ -188,7 +217,7 @@ class ModeView(Study):
     def _numbers(self, point: int) -> dict[str, Any]:
         """What the table tells of a mode."""
         wavevector, mode = (int(index) for index in self.points[point])
-        numbers: dict[str, Any] = {"mode": mode}
+        numbers: dict[str, Any] = {"index": f"{wavevector}, {mode}"}
         if len(self.shapes.modes.wavevectors) > 1:
             numbers["wavevector"] = " ".join(f"{k:.3g}" for k in self.shapes.modes.wavevectors[wavevector] + 0.0)
         for name, values in self.properties.items():
@@ -257,7 +286,7 @@ class ModeView(Study):
             self.chosen = tuple(self.points[change["new"]].tolist())
 
     def _follow_slider(self, change: dict) -> None:
-        self.chosen = tuple(self.points[change["new"]].tolist())
+        self.chosen = tuple(self.points[change["new"] - 1].tolist())
 
     def _step(self, _: Any, content: Any, __: Any) -> None:
         """The keys page up and page down."""
@@ -266,9 +295,7 @@ class ModeView(Study):
             self.chosen = tuple(self.points[point].tolist())
 
 
-def _name_and_unit(name: str) -> tuple[str, str, str]:
-    """Label, empty value and unit of a readout, from a name like "frequency (THz)"."""
-    if name.endswith(")") and " (" in name:
-        label, unit = name[:-1].rsplit(" (", 1)
-        return label, "", unit
-    return name, "", ""
+def _readout(name: str) -> Readout:
+    """An empty readout for a name like "frequency (THz)"."""
+    label, unit = name_and_unit(name)
+    return Readout(label, unit=unit)
