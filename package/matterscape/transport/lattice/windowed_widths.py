@@ -24,11 +24,10 @@ from matterscape.transport.lattice._linewidth_kernels import (
     TRIANGLE,
     add_own,
     add_triples,
-    multiply_panel,
     own_reference,
-    panel_reference,
     triples_reference,
 )
+from matterscape.transport.lattice._panel_kernels import multiply_panel, panel_reference
 
 if TYPE_CHECKING:
     from distributed import Client
