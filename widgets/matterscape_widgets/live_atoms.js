@@ -24,7 +24,7 @@ function render({ model, el }) {
     tools[name].addEventListener("click", () => (name === "save" ? save() : toggle(name)));
   }
 
-  let count, positions, radii, colour, range, corners, centre, reach, order, projected, sprites, box, scale, key;
+  let count, positions, radii, colour, range, corners, centre, reach, spread, order, projected, sprites, box, scale, key;
   let turn = START.map((row) => [...row]), zoom = null, home = 1.15, drag = null, outdated = true;
   let vibration, parts, shrink = 1, phase = 0, frame = 0, last = null, cost = 0, inView = true;
   const spheres = new Map();
@@ -56,11 +56,8 @@ function render({ model, el }) {
     if (periodic || !centre || size > reach || size < 0.5 * reach) {
       centre = low.map((v, x) => (v + high[x]) / 2);
       reach = size;
-      // what is drawn at first fills the view, but has room to turn
-      const start = shown.flatMap((p) => START.slice(0, 2).map((row) => Math.abs(row.reduce((sum, v, x) => sum + v * (p[x] - centre[x]), 0))));
-      home = Math.max(1.15, Math.min(1.6, (0.93 * reach) / Math.max(1, ...start)));
-      zoom ??= home;
     }
+    spread = [0, 1].map((k) => Math.max(1, ...shown.map((p) => Math.abs(START[k].reduce((sum, v, x) => sum + v * (p[x] - centre[x]), 0)))));
     outdated = false;
     root.dataset.atoms = count;
     caption.textContent = `${count.toLocaleString("en")} atoms`;
@@ -160,6 +157,10 @@ function render({ model, el }) {
     key = colour.length && range[0] <= range[1] ? { label: model.get("colour_label"), range } : null;
     const right = key ? keyWidth(ctx, theme, key) : 8;
     box = { left: 8, top: 12, width: Math.max(40, stage.width - 8 - right), height: Math.max(40, stage.height - 24) };
+    // what is drawn at first fills the view
+    const fitting = 0.46 * Math.min(box.width / spread[0], box.height / spread[1]);
+    home = Math.max(1.15, Math.min(4, (fitting * 2 * reach) / Math.min(box.width, box.height)));
+    zoom ??= home;
     scale = (zoom * Math.min(box.width, box.height)) / (2 * reach);
     const [mx, my] = [box.left + box.width / 2, box.top + box.height / 2], place = ([x, y, z]) => [mx + scale * x, my - scale * y, z];
     project();

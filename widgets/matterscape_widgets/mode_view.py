@@ -45,6 +45,8 @@ class ModeView(Study):
         Wavevector and mode shown at first; by default the slowest.
     repeats : three ints, optional
         Cells in the picture; by default so many that the waves fit, with at most 2000 atoms.
+    range_THz : (low, high), optional
+        Modes of other frequencies are left out: a few stiff bonds of a glass would fill most of the map.
     title : str
         A heading.
     height : int
@@ -55,7 +57,7 @@ class ModeView(Study):
     chosen : tuple of int
         Wavevector and mode on display, an index of arrays like ``modes.frequencies_THz``; assign to show another.
     map : LiveMap
-        One point for each mode but the translations; ``points`` tells which.
+        One point for each mode, without translations; ``points`` tells which.
     atoms : LiveAtoms
         The picture; its ``playing``, ``arrows`` and ``amplitude`` can be assigned.
     points : ndarray (M, 2), int64
@@ -86,12 +88,19 @@ class ModeView(Study):
         size: str | None = None,
         chosen: tuple[int, int] | None = None,
         repeats: Sequence[int] | None = None,
+        range_THz: tuple[float, float] | None = None,
         title: str = "Modes",
         height: int = 420,
     ):
         self.shapes = ModeShapes(modes, repeats)
-        self.points = self.shapes.points
-        self.properties = self.shapes.columns({FREQUENCY: modes.frequencies_THz, **properties})
+        columns = self.shapes.columns({FREQUENCY: modes.frequencies_THz, **properties})
+        low, high = (-np.inf, np.inf) if range_THz is None else range_THz
+        kept = (columns[FREQUENCY] >= low) & (columns[FREQUENCY] <= high)
+        if not kept.any():
+            raise ValueError(f"range_THz is ({low}, {high}), but no mode lies between.")
+        self.points = self.shapes.points[kept]
+        self.properties = {name: values[kept] for name, values in columns.items()}
+        self._given = dict(properties)
         self._place = {(int(q), int(n)): k for k, (q, n) in enumerate(self.points)}
         self._fastest = float(np.abs(self.properties[FREQUENCY]).max())
         axes = [name for name, values in self.properties.items() if values.dtype.kind in "biuf"]
@@ -164,7 +173,7 @@ class ModeView(Study):
             wavevectors, modes = self.shapes.modes.angular_frequencies.shape
             raise ValueError(
                 f"chosen is {proposal['value']}, but must be a wavevector, 0 to {wavevectors - 1}, and a mode, 0 to "
-                f"{modes - 1}, that is no translation."
+                f"{modes - 1}, on the map."
             )
         return proposal["value"]
 
@@ -197,9 +206,8 @@ class ModeView(Study):
         -------
         Path
         """
-        given = {name: values for name, values in self.properties.items() if name != FREQUENCY}
         options = {"amplitude": self.atoms.amplitude, **options}
-        return mode_map(self.shapes, given, **options).write(path)
+        return mode_map(self.shapes, self._given, **options).write(path)
 
     def _paint(self) -> dict[str, Any]:
         """Colours and sizes of the atoms."""

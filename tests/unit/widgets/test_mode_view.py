@@ -142,6 +142,16 @@ def test_shares_of_elements_where_there_are_several():
     assert sum(shares) == pytest.approx(100, abs=0.1)
 
 
+def test_modes_outside_a_range_are_left_out(glass):
+    frequencies = glass.frequencies_THz[0]
+    view = ModeView(glass, properties={"a": np.arange(192.0)}, range_THz=(5, 12))
+    assert view.map.n_points == ((frequencies > 5) & (frequencies < 12)).sum()
+    first = int(np.flatnonzero(frequencies > 5)[0])
+    assert view.chosen == (0, first) and view.readouts["a"].text == str(first)
+    with pytest.raises(ValueError, match=r"range_THz is \(50, 60\), but no mode lies between"):
+        ModeView(glass, properties={"a": np.zeros(192)}, range_THz=(50, 60))
+
+
 def test_modes_are_written_for_chemiscope(view, tmp_path):
     path = view.write(tmp_path / "modes.json", chosen=[(0, 3), (0, 191)])
     data = json.loads(path.read_text())

@@ -18,7 +18,7 @@ from matterscape.checks import check_number, check_whole, real_array
 from matterscape.kernels import launch
 from matterscape.progress import progress
 from matterscape.structures import Structures
-from matterscape.transport.lattice.spectral._block_kernels import LANES, chebyshev_step, n_chunks
+from matterscape.transport.lattice.spectral._block_kernels import chebyshev_step, n_chunks
 from matterscape.transport.lattice.spectral.block_matrix import BlockMatrix
 from matterscape.transport.lattice.spectral.haydock import lanczos
 from matterscape.transport.lattice.spectral.plane_waves import standing_waves
@@ -73,34 +73,58 @@ def chebyshev_moments(matrix: BlockMatrix, vectors: np.ndarray, n_moments: int, 
     """
     check_whole("n_moments", n_moments, 2)
     check_number("bound", bound, "(rad/ps)^2", positive=True)
-    current = matrix.packed(vectors)
-    n_vectors, n_strips = np.asarray(vectors).shape[1], current.shape[2]
-    # the first step, T_1 = D~, is half of the others
-    following = (matrix @ current.reshape(3 * matrix.n_atoms, -1)).reshape(current.shape)
-    following = (following * matrix.dtype.type(2 / bound)) - current
-    moments = np.zeros((n_moments + 2, n_strips, LANES))
-    moments[0] = np.einsum("iasl,iasl->sl", current, current, dtype=np.float64)
-    moments[1] = np.einsum("iasl,iasl->sl", following, current, dtype=np.float64)
-    moments[2] = 2 * np.einsum("iasl,iasl->sl", following, following, dtype=np.float64) - moments[0]
-    squares = np.zeros((n_chunks(matrix.n_atoms), n_strips, LANES), matrix.dtype)
-    dots = np.zeros_like(squares)
-    scale, shift = matrix.dtype.type(4 / bound), matrix.dtype.type(2)
-    for step in progress(range(1, n_moments // 2), "Chebyshev moments"):
-        current, following = following, current
-        squares[:], dots[:] = 0, 0
-        with launch("Chebyshev moments"):
-            chebyshev_step(
-                matrix.row_starts, matrix.columns, matrix.blocks, current, following, scale, shift, squares, dots
-            )
-        moments[2 * step + 1] = 2 * dots.sum(axis=0, dtype=np.float64) - moments[1]
-        moments[2 * step + 2] = 2 * squares.sum(axis=0, dtype=np.float64) - moments[0]
-        largest = np.abs(moments[2 * step + 2] / np.maximum(moments[0], np.finfo(float).tiny)).max()
+    recursion = ChebyshevRecursion(matrix, matrix.packed(vectors), bound)
+    zeroth = np.einsum("iasl,iasl->sl", recursion.vectors, recursion.vectors, dtype=np.float64)
+    moments = [zeroth]
+    for _ in progress(range(n_moments // 2), "Chebyshev moments"):
+        squares, dots = recursion.advance()
+        moments.append(dots if len(moments) == 1 else 2 * dots - moments[1])
+        moments.append(2 * squares - zeroth)
+        largest = np.abs(moments[-1] / np.maximum(zeroth, np.finfo(float).tiny)).max()
         if not largest <= 1 + _EXCESS[matrix.dtype.char]:
             raise ValueError(
-                f"bound is {bound:.6g}, but moment {2 * step + 2} is {largest:.3g} times the zeroth; accepted is a "
+                f"bound is {bound:.6g}, but moment {len(moments) - 1} is {largest:.3g} times the zeroth; accepted is a "
                 "bound above the largest eigenvalue, and a matrix without negative ones"
             )
-    return moments.reshape(len(moments), -1)[:n_moments, :n_vectors].T.copy()
+    return np.stack(moments[:n_moments], axis=-1).reshape(-1, n_moments)[: np.asarray(vectors).shape[1]]
+
+
+class ChebyshevRecursion:
+    """T_m(2 D / lambda - 1) x for m = 0, 1, 2 ... of a block of vectors.
+
+    Attributes
+    ----------
+    vectors : ndarray (n, 3, S, 8)
+        Of the present m, as packed by the matrix; overwritten two steps later.
+    """
+
+    def __init__(self, matrix: BlockMatrix, packed: np.ndarray, bound: float):
+        self.vectors = packed
+        self._matrix, self._bound, self._begun = matrix, bound, False
+        self._before = np.zeros_like(packed)
+        self._squares = np.empty((n_chunks(matrix.n_atoms), *packed.shape[2:]), matrix.dtype)
+        self._dots = np.empty_like(self._squares)
+
+    def advance(self) -> tuple[np.ndarray, np.ndarray]:
+        """Go to m + 1; squared norms (S, 8) of the new vectors and their dot products with those of m."""
+        matrix, number = self._matrix, self._matrix.dtype.type
+        # T_1 = D~ T_0, then T_(m+1) = 2 D~ T_m - T_(m-1)
+        scale, shift = (4 / self._bound, 2) if self._begun else (2 / self._bound, 1)
+        self._squares[:], self._dots[:] = 0, 0
+        with launch("Chebyshev recursion"):
+            chebyshev_step(
+                matrix.row_starts,
+                matrix.columns,
+                matrix.blocks,
+                self.vectors,
+                self._before,
+                number(scale),
+                number(shift),
+                self._squares,
+                self._dots,
+            )
+        self.vectors, self._before, self._begun = self._before, self.vectors, True
+        return self._squares.sum(axis=0, dtype=np.float64), self._dots.sum(axis=0, dtype=np.float64)
 
 
 def jackson_kernel(n_moments: int) -> np.ndarray:
