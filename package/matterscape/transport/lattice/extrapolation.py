@@ -85,7 +85,10 @@ class Propagons:
         *,
         linear_below: float = LINEAR_BELOW,
     ) -> "Propagons":
-        """Speeds from the shells with Q below a limit, attenuation from all shells that propagate.
+        """Speeds from the shells with Q below a limit, attenuation from those that propagate, two at least.
+
+        Longitudinal waves beyond the Ioffe-Regel limit of the transverse ones do not count for the attenuation: omega_P
+        is never above it, and there they decay otherwise.
 
         Parameters
         ----------
@@ -97,14 +100,14 @@ class Propagons:
         Raises
         ------
         ValueError
-            If no shell lies below the limit, or none propagates.
+            If no shell lies below the limit.
         """
-        branches = []
-        for waves, multiplicity in ((longitudinal, 1), (transverse, 2)):
-            kept = waves[waves.propagating]
-            attenuation = fit_attenuation(kept.frequencies, kept.half_widths, kept.members)
-            branches.append(SoundBranch(waves.speed(linear_below), attenuation, multiplicity))
-        return cls(*branches, anharmonic)
+        slow = transverse.slowest(np.inf)
+        branches = [SoundBranch(transverse.speed(linear_below), fit_attenuation(slow.frequencies, slow.half_widths), 2)]
+        slow = longitudinal.slowest(ioffe_regel(branches[0].attenuation))
+        attenuation = fit_attenuation(slow.frequencies, slow.half_widths)
+        branches.append(SoundBranch(longitudinal.speed(linear_below), attenuation, 1))
+        return cls(branches[1], branches[0], anharmonic)
 
     @property
     def branches(self) -> tuple[SoundBranch, SoundBranch]:
@@ -578,11 +581,11 @@ def _drawn_shells(waves: Sequence[SoundWaves], linear_below: float, rng: np.rand
     joined = waves[0].joined(*waves[1:])
 
     def tells(shells: SoundWaves) -> bool:
-        return (shells.wavenumbers < linear_below).any() and (shells.half_widths[shells.propagating] > 0).any()
+        return (shells.wavenumbers < linear_below).any() and (shells.slowest(np.inf).half_widths > 0).any()
 
     if not tells(joined):
         raise ValueError(
-            f"samples hold no shell below linear_below = {linear_below} 1/Å, or none with a width that propagates; "
+            f"samples hold no shell below linear_below = {linear_below} 1/Å, or none with a positive width; "
             "accepted are larger models"
         )
     while not tells(drawn := joined.resampled(rng)):

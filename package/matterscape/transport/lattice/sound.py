@@ -151,6 +151,12 @@ class SoundWaves:
         """Mask of waves that live longer than one period, 2 pi Gamma < Omega: below the Ioffe-Regel limit."""
         return 2 * np.pi * self.half_widths < self.frequencies
 
+    def slowest(self, limit: float, fewest: int = 2) -> "SoundWaves":
+        """Shells that propagate with Omega up to a limit in rad/ps, and the ``fewest`` slowest in any case."""
+        kept = self.propagating & (self.frequencies <= limit)
+        kept[np.argsort(self.frequencies)[:fewest]] = True
+        return self[kept]
+
     def joined(self, *others: "SoundWaves") -> "SoundWaves":
         """All shells of these and other waves, for instance those of other samples, in order of their wavenumbers."""
         names = self.__dataclass_fields__
@@ -163,7 +169,7 @@ class SoundWaves:
         return self[np.sort(draws)]
 
     def speed(self, below: float = LINEAR_BELOW) -> float:
-        """Sound speed c in Å/ps from Omega = c Q of the shells with Q below a limit, weighted by their members.
+        """Sound speed c in Å/ps, the mean of Omega / Q over the shells with Q below a limit.
 
         Parameters
         ----------
@@ -182,16 +188,14 @@ class SoundWaves:
                 f"below is {below} 1/Å and the shortest wavevector {self.wavenumbers.min():.4g}; accepted is a limit "
                 "above it"
             )
-        q, weights = self.wavenumbers[chosen], self.members[chosen]
-        # least squares of Omega / Q, so that each shell tells of c with the same weight
-        return float(np.average(self.frequencies[chosen] / q, weights=weights))
+        return float((self.frequencies[chosen] / self.wavenumbers[chosen]).mean())
 
     def speed_error(self, below: float = LINEAR_BELOW) -> float:
         """Standard error of :meth:`speed` in Å/ps, from the errors of the frequencies."""
         self.speed(below)
         chosen = self.wavenumbers < below
-        weights = self.members[chosen] / self.members[chosen].sum()
-        return float(np.sqrt(((weights * self.frequency_errors[chosen] / self.wavenumbers[chosen]) ** 2).sum()))
+        errors = self.frequency_errors[chosen] / self.wavenumbers[chosen]
+        return float(np.sqrt((errors**2).sum()) / len(errors))
 
 
 def fit_sound_waves(structure_factor: StructureFactor, *, shape: str = "oscillator") -> SoundWaves:

@@ -97,6 +97,8 @@ def test_error_of_the_speed():
 def test_waves_beyond_the_ioffe_regel_limit_do_not_propagate():
     waves = fit_sound_waves(structure_factor([0.15, 0.3], [6.3, 12.6], [0.9, 2.1]))
     assert waves.propagating.tolist() == [True, False]
+    assert waves.slowest(np.inf, fewest=1).frequencies == pytest.approx([6.3], rel=1e-5)
+    assert len(waves.slowest(np.inf)) == 2 and len(waves.slowest(1.0, fewest=0)) == 0
 
 
 def test_joined_and_resampled():

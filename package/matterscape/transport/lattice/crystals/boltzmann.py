@@ -31,7 +31,9 @@ from matterscape.transport.lattice.occupations import heat_capacities
 
 METHODS = ("relaxation-time", "direct", "iterative")
 #: Relative residual at which the iteration ends, and the most iterations.
-ITERATIVE_TOLERANCE, MOST_ITERATIONS = 1e-8, 500
+ITERATIVE_TOLERANCE, MOST_ITERATIONS = 1e-10, 500
+#: Conjugate gradients take a matrix that is symmetric to this part of its largest entry.
+LARGEST_ASYMMETRY = 1e-6
 
 
 class NotConvergedError(RuntimeError):
@@ -46,6 +48,9 @@ class BoltzmannConductivity:
     ----------
     tensor : ndarray (3, 3)
         In W/(m K), symmetric.
+    populations : ndarray (3, 3)
+        Its part from the mean velocities of degenerate modes, in W/(m K): what the Boltzmann equation of particles
+        gives. The rest, in relaxation times, comes from the coherence of degenerate modes.
     mode_tensors : ndarray (Q, 3 n, 3, 3)
         Share of each mode; their sum is ``tensor``.
     mean_free_paths : ndarray (Q, 3 n)
@@ -61,6 +66,7 @@ class BoltzmannConductivity:
     """
 
     tensor: np.ndarray
+    populations: np.ndarray
     mode_tensors: np.ndarray
     mean_free_paths: np.ndarray
     half_widths: np.ndarray
@@ -122,10 +128,11 @@ def boltzmann_conductivity(
     Raises
     ------
     ValueError
-        If the method is unknown, or needs a collision matrix that is not there, half widths are negative or none at
-        all, or the grain size is not positive.
+        If the method is unknown or needs a collision matrix that is not there, "iterative" is asked of an adaptive
+        broadening, whose matrix is not symmetric, half widths are negative or all zero, or the grain size is not
+        positive.
     NotConvergedError
-        If the iterative solution does not converge, as of a matrix that is far from symmetric (adaptive broadening).
+        If the iterative solution does not converge.
 
     Source: L. Chaput, Phys. Rev. Lett. 110, 265506 (2013); J. M. Ziman, Electrons and Phonons, Oxford (1960), ch. 8.
     """
@@ -139,12 +146,13 @@ def boltzmann_conductivity(
         )
     modes, mesh = scattering.modes, scattering.mesh
     velocities, tensors = mean_velocities(modes, mesh), velocity_tensors(modes, mesh)
+    speeds = np.sqrt(np.einsum("inaa->in", tensors))
     chosen = mesh.irreducible
-    further = further_half_widths(modes, other_half_widths)[chosen]
+    further = _checked_widths(modes, other_half_widths)[chosen]
     if grain_size is not None:
         if not (np.isscalar(grain_size) and np.isfinite(grain_size) and grain_size > 0):
             raise ValueError(f"grain_size is {grain_size!r}; accepted is a positive number of Å")
-        further = further + np.sqrt(np.einsum("inaa->in", tensors)) / (2 * grain_size)
+        further = further + speeds / (2 * grain_size)
     vibrating = modes.vibrating[chosen]
     omega = np.where(vibrating, modes.angular_frequencies[chosen], 1.0)
     unit = CONDUCTIVITY / (modes.volume * mesh.n_wavevectors)
@@ -157,28 +165,26 @@ def boltzmann_conductivity(
                 "accepted are positive ones: use a larger broadening, a finer mesh or a grain size"
             )
         full_widths = np.where(vibrating, full_widths, 1.0)
-        weights = np.where(vibrating, heat_capacities(omega, temperature, scattering.statistics), 0.0)
-        shares = weights[..., None, None] * tensors / full_widths[..., None, None]
-        sources = np.sqrt(weights)[..., None] * velocities
-        displacements, n_iterations = sources / full_widths[..., None], 0
+        capacities = np.where(vibrating, heat_capacities(omega, temperature, scattering.statistics), 0.0)
+        sources = np.sqrt(capacities)[..., None] * velocities
+        solution, n_iterations = sources / full_widths[..., None], 0
+        shares = capacities[..., None, None] * tensors / full_widths[..., None, None]
+        coherences = shares - _products(sources, solution)
         if method != "relaxation-time":
-            symmetric = _with_weights(scattering.collision_matrix[row], mesh.weights)
-            relaxing = displacements
-            displacements, n_iterations = _solve(symmetric, full_widths, sources, mesh.weights, method)
-            change = np.einsum("ina,inb->inab", sources, displacements - relaxing)
-            shares = shares + 0.5 * (change + change.swapaxes(2, 3))
-        speeds = np.sqrt(np.einsum("inaa->in", tensors))
-        paths = speeds / full_widths
-        if method != "relaxation-time":
-            along = np.einsum("ina,ina->in", displacements - relaxing, velocities)
-            scale = np.sqrt(weights) * np.where(speeds > 0, speeds, 1.0)
-            paths = paths + np.divide(along, scale, out=np.zeros(along.shape), where=scale > 0)
-        mode_tensors = unit * mesh.expand_tensors(shares)
+            matrix = _with_weights(scattering.collision_matrix[row], mesh.weights)
+            solution, n_iterations = _solve(matrix, full_widths, sources, mesh.weights, method)
+        populations = _products(sources, solution)
+        # the mean free path of F = y / sqrt(C) along v, where the trace of degenerate velocities stands for v^2
+        lengths = np.einsum("inaa->in", populations + coherences)
+        scale = capacities * speeds
+        paths = np.divide(lengths, scale, out=np.zeros(scale.shape), where=scale > 0)
+        mode_tensors = unit * mesh.expand_tensors(populations + coherences)
         results.append(
             BoltzmannConductivity(
                 mode_tensors.sum(axis=(0, 1)),
+                unit * mesh.expand_tensors(populations).sum(axis=(0, 1)),
                 mode_tensors,
-                mesh.expand(np.where(vibrating, paths, 0.0)),
+                mesh.expand(paths),
                 mesh.expand(np.where(vibrating, full_widths / 2, 0.0)),
                 modes,
                 temperature,
@@ -190,7 +196,13 @@ def boltzmann_conductivity(
     return results
 
 
-def further_half_widths(modes: VibrationalModes, half_widths: np.ndarray | None) -> np.ndarray:
+def _products(sources: np.ndarray, solution: np.ndarray) -> np.ndarray:
+    """Symmetric parts (I, 3 n, 3, 3) of products of vectors."""
+    products = sources[..., :, None] * solution[..., None, :]
+    return 0.5 * (products + products.swapaxes(2, 3))
+
+
+def _checked_widths(modes: VibrationalModes, half_widths: np.ndarray | None) -> np.ndarray:
     """Half widths (Q, 3 n) that are not negative, zero if none are given; ``ValueError`` for anything else."""
     shape = modes.angular_frequencies.shape
     if half_widths is None:
@@ -222,6 +234,12 @@ def _solve(
     if method == "direct":
         found = scipy.linalg.solve(matrix + np.diag(diagonal), right)
         return found.reshape(sources.shape) / roots, 0
+    asymmetry = np.abs(matrix - matrix.T).max() / np.abs(matrix).max()
+    if asymmetry > LARGEST_ASYMMETRY:
+        raise ValueError(
+            f"method is 'iterative', but the collision matrix differs from its transpose by {asymmetry:.1e} of its "
+            "largest entry; accepted with it is one broadening for all processes: else use 'direct'"
+        )
     count = 0
 
     def counted(_: np.ndarray) -> None:
@@ -241,6 +259,6 @@ def _solve(
     if failure:
         raise NotConvergedError(
             f"the Boltzmann equation did not converge to {ITERATIVE_TOLERANCE:g} in {count} iterations; use "
-            "method='direct', or one broadening for all processes, which makes its matrix symmetric"
+            "method='direct'"
         )
     return (scale * found).reshape(sources.shape) / roots, count

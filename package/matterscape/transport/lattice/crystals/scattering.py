@@ -87,7 +87,7 @@ def three_phonon_scattering(
     broadening_THz : float, optional
         Width s / 2 pi of the peak that stands for the delta function; phono3py's sigma is s / (2 pi sqrt(2)) of the
         Gaussian. If not given, every process has its own, from the velocities of the two phonons that vary:
-        s^2 = sum_k (dv.b_k / n_k)^2 / 6.
+        s^2 = <sum_k (dv.b_k / n_k)^2> / 6, a mean over the rotations of the crystal.
     shape : "gauss", "triangle" or "lorentz"
         As in :func:`~matterscape.transport.lattice.linewidths.linewidths`.
     statistics : "quantum" or "classical"
@@ -161,7 +161,7 @@ def three_phonon_scattering(
                 0.0 if broadening_THz is None else ANGULAR * broadening_THz,
                 SHAPES[shape],
                 velocities,
-                mesh_steps(modes),
+                _mean_steps(modes, symmetric_mesh(modes.structures, modes.mesh, masses=modes.masses)),
                 mesh.representatives,
                 mesh.rotations[mesh.operations],
                 min(n_irreducible, 8 * get_threads()),
@@ -199,10 +199,14 @@ def lattice_vectors(modes: VibrationalModes) -> np.ndarray:
     return np.ascontiguousarray((modes.eigenvectors * phases[:, :, None]).swapaxes(1, 2))
 
 
-def mesh_steps(modes: VibrationalModes) -> np.ndarray:
-    """Vectors (3, 3) from one wavevector of the mesh to the next along each reciprocal vector, as rows in 1/Å."""
-    reciprocal = ANGULAR * np.linalg.inv(modes.structures.to_ase()[0].cell.array).T
-    return reciprocal / np.array(modes.mesh)[:, None]
+def _mean_steps(modes: VibrationalModes, mesh: SymmetricMesh) -> np.ndarray:
+    """Vectors L_k (3, 3), rows in 1/Å, with sum_k L_k L_k = the mean of sum_k (b_k / n_k)(b_k / n_k) over rotations.
+
+    The three steps of a mesh alone lack the symmetry of most crystals, which widths would then lack too.
+    """
+    steps = ANGULAR * np.linalg.inv(modes.structures.to_ase()[0].cell.array).T / np.array(mesh.mesh)[:, None]
+    turned = np.einsum("gab,kb->gka", mesh.rotations, steps)
+    return np.linalg.cholesky(np.einsum("gka,gkb->ab", turned, turned) / len(turned)).T
 
 
 def mean_velocities(modes: VibrationalModes, mesh: SymmetricMesh) -> np.ndarray:

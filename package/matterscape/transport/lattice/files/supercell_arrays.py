@@ -94,18 +94,21 @@ class SupercellMap:
         structures = Structures.from_ase(self.primitive)
         return ForceConstants.from_terms(i, self.atoms[j], shifts[i, j, image], blocks, structures)
 
-    def third_order(self, values: np.ndarray, first: np.ndarray, tolerance: float = 1e-3) -> TripletForceConstants:
+    def third_order(
+        self, triplets: np.ndarray, blocks: np.ndarray, first: np.ndarray, tolerance: float = 1e-3
+    ) -> TripletForceConstants:
         """Third-order force constants, each sum over images given to the triangles of least perimeter.
 
         Parameters
         ----------
-        values : ndarray (n, N, N, 3, 3, 3)
+        triplets : ndarray (T, 3)
+            Numbers of the first atom in ``first``, and of the second and third in the supercell, no triplet twice.
+        blocks : ndarray (T, 3, 3, 3)
             In eV/Å^3.
         first, tolerance
             As of :meth:`second_order`.
         """
         shifts, vectors, distances = self._images(first, reach=2.0)
-        triplets = np.argwhere(np.abs(values).max(axis=(3, 4, 5)) > 0)
         numbers, places, shares = shortest_triangles(triplets, vectors, distances, tolerance)
         i, j, k = triplets[numbers].T
         return TripletForceConstants.from_terms(
@@ -114,7 +117,7 @@ class SupercellMap:
             self.atoms[k],
             shifts[i, j, places[:, 0]],
             shifts[i, k, places[:, 1]],
-            values[i, j, k] * shares[:, None, None, None],
+            blocks[numbers] * shares[:, None, None, None],
             Structures.from_ase(self.primitive),
         )
 
