@@ -10,9 +10,9 @@ with the errors s_E, s_F and s_S that are expected of the three, the smoothness 
 of free atoms are fitted with them, without a penalty. The normal equations are summed structure by structure, so that
 the memory does not grow with their number.
 
-Source: R. Drautz, Phys. Rev. B 99, 014104 (2019), sec. IV, for the fit; W. C. Witt et al., J. Chem. Phys. 159, 164101
-(2023), sec. III, for the smoothness prior; E. V. Podryabinkin and A. V. Shapeev, Comput. Mater. Sci. 140, 171 (2017),
-for extrapolation told from the functions alone.
+Source: R. Drautz, Phys. Rev. B 99, 014104 (2019), for the fit; W. C. Witt et al., J. Chem. Phys. 159, 164101 (2023),
+for the smoothness prior; E. V. Podryabinkin and A. V. Shapeev, Comput. Mater. Sci. 140, 171 (2017), for extrapolation
+told from the functions alone.
 """
 
 import warnings

@@ -4,8 +4,8 @@ The atomic basis of a centre is A_znlm = sum over its neighbours of species z of
 order nu is sum_m C_m1..mnu A_z1n1l1m1 ... A_znunlnumnu with generalised Clebsch-Gordan coefficients C that couple
 l1 ... lnu to an invariant; with even l1 + ... + lnu it is also invariant under inversion.
 
-Source: R. Drautz, Phys. Rev. B 99, 014104 (2019), eqs. 14-29; G. Dusson et al., J. Comput. Phys. 454, 110946 (2022),
-sec. 3, for the symmetrisation and the rank.
+Source: R. Drautz, Phys. Rev. B 99, 014104 (2019); G. Dusson et al., J. Comput. Phys. 454, 110946 (2022), for the
+symmetrisation and the rank.
 """
 
 import itertools
