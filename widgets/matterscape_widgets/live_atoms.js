@@ -3,7 +3,8 @@
 const DATA = ["_positions", "_radii", "_colour", "_frame", "_range", "_cell", "_symbols", "_elements", "_vibration", "colour_label", "height"];
 const MOTION = ["amplitude", "pace", "playing", "arrows"];
 const EDGES = [[0, 1], [0, 2], [0, 4], [1, 3], [1, 5], [2, 3], [2, 6], [3, 7], [4, 5], [4, 6], [5, 7], [6, 7]];
-const HEAD = 0.28, STEM = 0.1; // of an arrow: the head's length in parts of the whole, the stem's width in Å
+// of an arrow: length in amplitudes, the head's in parts of it, the stem's width in Å; and the atoms' radii beside it
+const LONG = 3.5, HEAD = 0.3, STEM = 0.14, SHRUNK = 0.62;
 const ICONS = {
   playing: "M4.5 3l8 5-8 5z", pause: "M5.5 3v10M10.5 3v10",
   arrows: "M3 13 13 3M7.5 3H13v5.5", save: "M8 2.5v7.5M4.8 7 8 10.2 11.2 7M3 13.5h10",
@@ -23,9 +24,9 @@ function render({ model, el }) {
     tools[name].addEventListener("click", () => (name === "save" ? save() : toggle(name)));
   }
 
-  let count, positions, radii, colour, range, corners, centre, reach, order, projected, sprites, box, scale, key;
-  let turn = START.map((row) => [...row]), zoom = 1.15, drag = null, outdated = true;
-  let vibration, parts, phase = 0, frame = 0, last = null, cost = 0, inView = true;
+  let count, positions, radii, colour, range, corners, centre, reach, spread, order, projected, sprites, box, scale, key;
+  let turn = START.map((row) => [...row]), zoom = null, home = 1.15, drag = null, outdated = true;
+  let vibration, parts, shrink = 1, phase = 0, frame = 0, last = null, cost = 0, inView = true;
   const spheres = new Map();
 
   // ---- data ----
@@ -56,6 +57,7 @@ function render({ model, el }) {
       centre = low.map((v, x) => (v + high[x]) / 2);
       reach = size;
     }
+    spread = [0, 1].map((k) => Math.max(1, ...shown.map((p) => Math.abs(START[k].reduce((sum, v, x) => sum + v * (p[x] - centre[x]), 0)))));
     outdated = false;
     root.dataset.atoms = count;
     caption.textContent = `${count.toLocaleString("en")} atoms`;
@@ -155,6 +157,10 @@ function render({ model, el }) {
     key = colour.length && range[0] <= range[1] ? { label: model.get("colour_label"), range } : null;
     const right = key ? keyWidth(ctx, theme, key) : 8;
     box = { left: 8, top: 12, width: Math.max(40, stage.width - 8 - right), height: Math.max(40, stage.height - 24) };
+    // what is drawn at first fills the view
+    const fitting = 0.46 * Math.min(box.width / spread[0], box.height / spread[1]);
+    home = Math.max(1.15, Math.min(4, (fitting * 2 * reach) / Math.min(box.width, box.height)));
+    zoom ??= home;
     scale = (zoom * Math.min(box.width, box.height)) / (2 * reach);
     const [mx, my] = [box.left + box.width / 2, box.top + box.height / 2], place = ([x, y, z]) => [mx + scale * x, my - scale * y, z];
     project();
@@ -168,8 +174,9 @@ function render({ model, el }) {
     ctx.lineWidth = 1; ctx.globalAlpha = 0.7;
     edges.slice(0, 9).forEach(line);
     const arrows = vibration.length > 0 && model.get("arrows");
+    shrink = arrows ? SHRUNK : 1;
     for (let k = 0; k < count; k++) {
-      const i = order[k], px = projected[3 * i], py = projected[3 * i + 1], depth = projected[3 * i + 2], r = scale * radii[i];
+      const i = order[k], px = projected[3 * i], py = projected[3 * i + 1], depth = projected[3 * i + 2], r = shrink * scale * radii[i];
       // far atoms fade into the paper, but hide what is behind them
       const alpha = Math.min(1, Math.max(0.55, 0.85 + (0.3 * depth) / reach));
       if (alpha < 1) {
@@ -189,10 +196,10 @@ function render({ model, el }) {
     cost = performance.now() - start;
   }
 
-  // From the atom at rest along its displacement, three times as long: where it will be, for waves that run; where it
+  // From the atom at rest along its displacement, but longer: where it will be, for waves that run; where it
   // can be, for waves that stand, which an arrow that shrinks and turns over would hide.
   function drawArrow(ctx, theme, i, alpha) {
-    const [c, s] = parts === 6 ? [Math.cos(phase), Math.sin(phase)] : [1, 0], long = 3 * model.get("amplitude") * scale;
+    const [c, s] = parts === 6 ? [Math.cos(phase), Math.sin(phase)] : [1, 0], long = LONG * model.get("amplitude") * scale;
     const u = [0, 1, 2].map((x) => displacement(i, x, c, s));
     const [dx, dy] = [turn[0], turn[1]].map((row, k) => (k ? -1 : 1) * long * (row[0] * u[0] + row[1] * u[1] + row[2] * u[2]));
     const length = Math.hypot(dx, dy);
@@ -212,7 +219,7 @@ function render({ model, el }) {
   function sketch(ctx, theme) {
     const active = model.get("active");
     if (active === null || !projected || active >= count) return;
-    const px = projected[3 * active], py = projected[3 * active + 1], r = scale * radii[active];
+    const px = projected[3 * active], py = projected[3 * active + 1], r = shrink * scale * radii[active];
     for (const [style, width] of [[theme.paper, 5], [theme.accent, 2.5]]) {
       ctx.strokeStyle = style; ctx.lineWidth = width;
       ctx.beginPath(); ctx.arc(px, py, r + 3, 0, 2 * Math.PI); ctx.stroke();
@@ -239,12 +246,12 @@ function render({ model, el }) {
   }
 
   function magnify(factor) { zoom = Math.max(0.3, Math.min(12, zoom * factor)); stage.hideTip(); stage.refresh(); }
-  function reset() { turn = START.map((row) => [...row]); zoom = 1.15; stage.hideTip(); stage.refresh(); }
+  function reset() { turn = START.map((row) => [...row]); zoom = home; stage.hideTip(); stage.refresh(); }
 
   function under([px, py]) {
     for (let k = count - 1; k >= 0; k--) {
       const i = order[k];
-      if (Math.hypot(px - projected[3 * i], py - projected[3 * i + 1]) <= scale * radii[i]) return i;
+      if (Math.hypot(px - projected[3 * i], py - projected[3 * i + 1]) <= shrink * scale * radii[i]) return i;
     }
     return null;
   }

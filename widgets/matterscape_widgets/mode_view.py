@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
 import numpy as np
 import traitlets
 
+from matterscape.maps.vibrations import FREQUENCY, mode_map, name_and_unit
 from matterscape.transport.lattice.mode_shapes import ModeShapes
 from matterscape.transport.lattice.modes import VibrationalModes
 
@@ -16,7 +18,6 @@ from .live_atoms import LiveAtoms
 from .live_map import LiveMap
 from .study import Readout, Study
 
-FREQUENCY = "frequency (THz)"
 NOTHING = "nothing"
 SHARE, ELEMENT = "share of the motion", "element"
 EQUAL, TRUE = "the same for all", "true to scale"
@@ -44,6 +45,8 @@ class ModeView(Study):
         Wavevector and mode shown at first; by default the slowest.
     repeats : three ints, optional
         Cells in the picture; by default so many that the waves fit, with at most 2000 atoms.
+    range_THz : (low, high), optional
+        Modes of other frequencies are left out: a few stiff bonds of a glass would fill most of the map.
     title : str
         A heading.
     height : int
@@ -54,7 +57,7 @@ class ModeView(Study):
     chosen : tuple of int
         Wavevector and mode on display, an index of arrays like ``modes.frequencies_THz``; assign to show another.
     map : LiveMap
-        One point for each mode but the translations; ``points`` tells which.
+        One point for each mode, without translations; ``points`` tells which.
     atoms : LiveAtoms
         The picture; its ``playing``, ``arrows`` and ``amplitude`` can be assigned.
     points : ndarray (M, 2), int64
@@ -85,12 +88,19 @@ class ModeView(Study):
         size: str | None = None,
         chosen: tuple[int, int] | None = None,
         repeats: Sequence[int] | None = None,
+        range_THz: tuple[float, float] | None = None,
         title: str = "Modes",
         height: int = 420,
     ):
         self.shapes = ModeShapes(modes, repeats)
-        self.points = self.shapes.points
-        self.properties = self.shapes.columns({FREQUENCY: modes.frequencies_THz, **properties})
+        columns = self.shapes.columns({FREQUENCY: modes.frequencies_THz, **properties})
+        low, high = (-np.inf, np.inf) if range_THz is None else range_THz
+        kept = (columns[FREQUENCY] >= low) & (columns[FREQUENCY] <= high)
+        if not kept.any():
+            raise ValueError(f"range_THz is ({low}, {high}), but no mode lies between.")
+        self.points = self.shapes.points[kept]
+        self.properties = {name: values[kept] for name, values in columns.items()}
+        self._given = dict(properties)
         self._place = {(int(q), int(n)): k for k, (q, n) in enumerate(self.points)}
         self._fastest = float(np.abs(self.properties[FREQUENCY]).max())
         axes = [name for name, values in self.properties.items() if values.dtype.kind in "biuf"]
@@ -106,13 +116,17 @@ class ModeView(Study):
                 raise ValueError(f"{name} is {value!r}; accepted are {', '.join(map(repr, accepted))}.")
         wide = ipywidgets.Layout(width="auto")
         self.controls: dict[str, ipywidgets.Widget] = {
-            "mode": ipywidgets.IntSlider(0, min=0, max=len(self.points) - 1, description="mode"),
+            "mode": ipywidgets.IntSlider(1, min=1, max=len(self.points), description="mode"),
             **{
                 name: ipywidgets.Dropdown(options=options, value=value, description=name)
                 for name, (value, options) in asked.items()
             },
             "log": ipywidgets.Checkbox(False, description="logarithm of y"),
-            "paint": ipywidgets.Dropdown(options=[SHARE, ELEMENT], description="atoms"),
+            "paint": ipywidgets.Dropdown(
+                options=[SHARE, ELEMENT],
+                value=ELEMENT if self.shapes.repeats != (1, 1, 1) else SHARE,
+                description="atoms",
+            ),
             "amplitude": ipywidgets.FloatSlider(
                 0.6, min=0.05, max=2, step=0.05, description="amplitude", readout_format=".2f"
             ),
@@ -124,7 +138,7 @@ class ModeView(Study):
             control.layout = wide
             control.style.description_width = "72px"
             control.tooltip = tips.get(name)
-        self.readouts = {name: Readout(*_name_and_unit(name)) for name in self._numbers(0)}
+        self.readouts = {name: _readout(name) for name in self._numbers(0)}
         self.map = LiveMap(np.zeros(len(self.points)), np.zeros(len(self.points)), labels=self._labels(), height=height)
         self.atoms = LiveAtoms(self.shapes.atoms, wrap=False, height=height)
         super().__init__([*self.controls.values(), *self.readouts.values()], [self.map], self.atoms, title or "Modes")
@@ -143,6 +157,10 @@ class ModeView(Study):
         if tuple(first) == self.chosen:  # nothing changes that could be observed
             self._show({})
         self.chosen = first
+        self.status(
+            "Click a point or walk with the arrow keys: its mode moves. Over the atoms, page up and page down change "
+            "the mode, space pauses, A shows arrows, S saves."
+        )
 
     @property
     def point(self) -> int:
@@ -155,7 +173,7 @@ class ModeView(Study):
             wavevectors, modes = self.shapes.modes.angular_frequencies.shape
             raise ValueError(
                 f"chosen is {proposal['value']}, but must be a wavevector, 0 to {wavevectors - 1}, and a mode, 0 to "
-                f"{modes - 1}, that is no translation."
+                f"{modes - 1}, on the map."
             )
         return proposal["value"]
 
@@ -169,8 +187,27 @@ class ModeView(Study):
             self._set_pace()
             for name, value in self._numbers(point).items():
                 self.readouts[name].show(value)
-            self.controls["mode"].value = point
+            self.controls["mode"].value = point + 1
+            if len(self.map.selected) == 1:
+                self.map.selected = (point,)
             self.map.active = point
+
+    def write(self, path: str | Path, **options: Any) -> Path:
+        """Write the modes as a chemiscope page or data set, with arrows or films of the atoms.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ends in ``.html``, ``.json`` or ``.json.gz``.
+        **options
+            Of :func:`matterscape.maps.vibrations.mode_map`.
+
+        Returns
+        -------
+        Path
+        """
+        options = {"amplitude": self.atoms.amplitude, **options}
+        return mode_map(self.shapes, self._given, **options).write(path)
 
     def _paint(self) -> dict[str, Any]:
         """Colours and sizes of the atoms."""
@@ -188,7 +225,7 @@ class ModeView(Study):
     def _numbers(self, point: int) -> dict[str, Any]:
         """What the table tells of a mode."""
         wavevector, mode = (int(index) for index in self.points[point])
-        numbers: dict[str, Any] = {"mode": mode}
+        numbers: dict[str, Any] = {"index": f"{wavevector}, {mode}"}
         if len(self.shapes.modes.wavevectors) > 1:
             numbers["wavevector"] = " ".join(f"{k:.3g}" for k in self.shapes.modes.wavevectors[wavevector] + 0.0)
         for name, values in self.properties.items():
@@ -257,7 +294,7 @@ class ModeView(Study):
             self.chosen = tuple(self.points[change["new"]].tolist())
 
     def _follow_slider(self, change: dict) -> None:
-        self.chosen = tuple(self.points[change["new"]].tolist())
+        self.chosen = tuple(self.points[change["new"] - 1].tolist())
 
     def _step(self, _: Any, content: Any, __: Any) -> None:
         """The keys page up and page down."""
@@ -266,9 +303,7 @@ class ModeView(Study):
             self.chosen = tuple(self.points[point].tolist())
 
 
-def _name_and_unit(name: str) -> tuple[str, str, str]:
-    """Label, empty value and unit of a readout, from a name like "frequency (THz)"."""
-    if name.endswith(")") and " (" in name:
-        label, unit = name[:-1].rsplit(" (", 1)
-        return label, "", unit
-    return name, "", ""
+def _readout(name: str) -> Readout:
+    """An empty readout for a name like "frequency (THz)"."""
+    label, unit = name_and_unit(name)
+    return Readout(label, unit=unit)

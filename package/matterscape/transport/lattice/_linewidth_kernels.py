@@ -1,9 +1,13 @@
-"""Sums over decays of modes, with energy conserved to a broadening."""
+"""Sums over decays of modes, with energy conserved to a broadening.
+
+Those of glasses have two bodies each, compiled ones and, for other devices and as the reference, ones of torch.
+"""
 
 import math
 
 import numba
 import numpy as np
+import torch
 
 GAUSS, TRIANGLE, LORENTZ = range(3)
 
@@ -41,26 +45,6 @@ def add_decays(strengths, own, first, second, first_quanta, second_quanta, zero_
                 for t in range(n_temperatures):
                     one, other = first_quanta[t, m], second_quanta[t, l]
                     widths[t, n] += strength * ((zero_point + one + other) * decay + (one - other) * absorption)
-
-
-@numba.njit(nogil=True, cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
-def multiply_panel(row_starts, columns, blocks, panel, product):
-    """A times some columns, for several matrices A of 3 x 3 blocks that vanish at the same places.
-
-    ``row_starts`` (N + 1,), ``columns`` (P,), ``blocks`` (B, P, 3, 3), ``panel`` (N, 3, W); ``product`` (N, 3, B, W) is
-    filled. Blocks of one row and column add up.
-    """
-    n_columns = panel.shape[2]
-    for i in numba.prange(len(row_starts) - 1):
-        for n in range(len(blocks)):
-            own = product[i, :, n]
-            own[:] = 0.0
-            for p in range(row_starts[i], row_starts[i + 1]):
-                block, other = blocks[n, p], panel[columns[p]]
-                for a in range(3):
-                    x, y, z = block[a, 0], block[a, 1], block[a, 2]
-                    for c in range(n_columns):
-                        own[a, c] += x * other[0, c] + y * other[1, c] + z * other[2, c]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -133,3 +117,46 @@ def add_own(couplings, own, others, first, sign, omega, quanta, zero_point, widt
                         weight = (zero_point + weight) * (0.5 if l == m else 1.0)
                     total += strengths[l - low] * weight
                 widths[t, b] += unit * total
+
+
+def triples_reference(couplings, own, others, first, omega, quanta, zero_point, width, shape):
+    """What ``add_triples`` adds, summed over its batch, (T, M); tensors of one device."""
+    n, m, l = (
+        torch.arange(start, start + size, device=omega.device)
+        for start, size in zip((own, others, first), couplings.shape)
+    )
+    strengths = _strengths(couplings, omega[n, None] + omega[m], omega, n, m, l, width, shape)
+    strengths = strengths * (m >= n[:, None])[:, :, None]
+    different = (m != n[:, None]).to(omega.dtype)[:, :, None]
+    sums = torch.zeros_like(quanta)
+    for row, count in zip(sums, quanta):
+        created = zero_point + count[n, None] + count[m]
+        row[l] += torch.einsum("nml,nm->l", strengths * (0.5 + 0.5 * different), created)
+        row[n] += torch.einsum("nml,nml->n", strengths, count[m, None] - count[l].expand(strengths.shape))
+        row[m] += torch.einsum("nml,nml->m", strengths * different, count[n, None, None] - count[l])
+    return sums
+
+
+def own_reference(couplings, own, others, first, sign, omega, quanta, zero_point, width, shape):
+    """What ``add_own`` adds, (T, B); tensors of one device."""
+    n = torch.as_tensor(own, device=omega.device)
+    m, l = (
+        torch.arange(start, start + size, device=omega.device)
+        for start, size in zip((others, first), couplings.shape[1:])
+    )
+    strengths = _strengths(couplings, omega[n, None] + sign * omega[m], omega, n, m, l, width, shape)
+    weights = quanta[:, m, None] - sign * quanta[:, None, l]
+    if sign < 0:
+        weights = (zero_point + weights) * ((l >= m[:, None]).to(omega.dtype) - 0.5 * (l == m[:, None]))
+    return torch.einsum("nml,tml->tn", strengths, weights)
+
+
+def _strengths(couplings, targets, omega, n, m, l, width, shape):
+    x = (targets[:, :, None] - omega[l]).abs()
+    if shape == LORENTZ:
+        delta = 0.5 * width / math.pi / (x * x + 0.25 * width * width)
+    elif shape == TRIANGLE:
+        delta = (1 - x / width).clamp(min=0) / width
+    else:
+        delta = torch.exp(-((x / width) ** 2)) / (math.sqrt(math.pi) * width) * (x < 2 * width)
+    return couplings.to(omega.dtype) ** 2 * delta / (omega[n, None, None] * omega[m, None] * omega[l])

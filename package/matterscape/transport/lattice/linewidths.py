@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from matterscape.checks import check_number, check_whole
 from matterscape.kernels import launch, memory_limit
@@ -180,13 +181,14 @@ def linewidths(
     statistics: str = "quantum",
     modes: Sequence[int] | None = None,
     single_precision: bool = False,
+    device: str = "cpu",
     client: "Client | None" = None,
     file: Path | str | None = None,
 ) -> np.ndarray:
     """Half widths at half maximum of all or some modes.
 
-    The last four arguments are for glasses, whose cost grows with the fourth power of the number of atoms: all widths
-    of 512 atoms take seconds, those of 1728 atoms with a broadening of 0.4 THz some 40 Tflop, 20 Gflop for each mode
+    The arguments from ``modes`` on are for glasses, whose cost grows with the fourth power of the number of atoms: with
+    a broadening of 0.4 THz all widths of 512 atoms take some 0.3 Tflop, those of 1728 atoms 40, and 20 Gflop each mode
     that is chosen alone.
 
     Parameters
@@ -204,6 +206,8 @@ def linewidths(
         Places of the modes wanted. All of them cost as much as about a third of them chosen.
     single_precision : bool
         Compute couplings in float32, about twice as fast; widths then agree to some 1e-6.
+    device : str
+        "cuda" for a GPU.
     client : distributed.Client, optional
         Share the work with the workers of a dask cluster; the numbers are those found here with as many threads.
     file : path, optional
@@ -248,6 +252,8 @@ def linewidths(
             zero_point,
             width,
             SHAPES[shape],
+            device,
+            _compiled(device),
         )
         full_widths = _of_glass(sums, own.start, omega, wanted, client, file)
     else:
@@ -297,6 +303,10 @@ def warn_of_broadening(omega: np.ndarray, width: float, levels: np.ndarray | Non
             f"{sparse} of {min(len(omega), SAMPLED_MODES)} modes looked at, whose widths are noise",
             stacklevel=3,
         )
+
+
+def _compiled(device: str) -> bool:
+    return torch.device(device).type == "cpu"
 
 
 def _of_crystal(
@@ -394,7 +404,8 @@ def _check_glass(modes: VibrationalModes, third_order: Any) -> None:
     if residual is not None and residual > ROTATIONAL_TOLERANCE:
         raise ValueError(
             f"third_order breaks the sum rule of rotations with the modes' force constants by {residual:.2g} of them, "
-            f"as another potential's would; accepted is {ROTATIONAL_TOLERANCE:g}, third derivatives of the same energy"
+            f"as another potential's or those of the other sign would; accepted is {ROTATIONAL_TOLERANCE:g}, third "
+            "derivatives of the same energy"
         )
 
 

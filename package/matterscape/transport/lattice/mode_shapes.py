@@ -6,7 +6,6 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from ase import Atoms
 
 from matterscape.checks import check_whole
 from matterscape.transport.lattice.constants import ANGULAR

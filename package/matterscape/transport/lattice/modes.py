@@ -8,24 +8,39 @@ A crystal's primitive cell takes a mesh; a glass, or a supercell, its own zero w
 n1 x n2 x n3 of a primitive cell holds the same modes as zero wavevector does of its n1 x n2 x n3 supercell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
+import torch
+from scipy.sparse import csr_array
 
 from matterscape.checks import check_whole
+from matterscape.kernels import launch
 from matterscape.potentials.force_constants import ForceConstants, group_pairs
 from matterscape.structures import Structures
+from matterscape.transport.lattice._panel_kernels import multiply_panel
 from matterscape.transport.lattice.constants import ANGULAR, SQUARED_FREQUENCY
+from matterscape.transport.lattice.sum_rules import NEGLIGIBLE
 from matterscape.transport.lattice.supercells import check_force_constants
 
 #: Frequencies in THz below this are those of no vibration about a stable minimum.
 LOWEST_FREQUENCY_THZ = 1e-3
+#: Rows of the velocity matrices that are computed together.
+TILE = 128
 
 
 class UnstableModesError(ValueError):
     """Vibrations were asked for about a structure that is no minimum of the energy."""
+
+
+class VelocityTile(NamedTuple):
+    """Rows of velocity matrices: ``values`` (3, W, L) in Å/ps, between vibrating modes n and m from ``start`` on."""
+
+    start: int
+    values: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +69,11 @@ class VibrationalModes:
     eigenvectors: np.ndarray
     masses: np.ndarray
     force_constants: ForceConstants
+
+    @property
+    def dtype(self) -> np.dtype:
+        """float64 at the zero wavevector alone, or complex128."""
+        return self.eigenvectors.dtype
 
     @property
     def structures(self) -> Structures:
@@ -113,13 +133,43 @@ class VibrationalModes:
         Source: P. B. Allen and J. L. Feldman, Phys. Rev. B 48, 12581 (1993), eq. 5; L. Isaeva et al., Nat. Commun. 10,
         3853 (2019).
         """
+        vibrating = np.flatnonzero(self.vibrating[wavevector])
+        matrices = np.zeros((3, len(self.eigenvectors[wavevector]), len(self.eigenvectors[wavevector])), self.dtype)
+        for tile in self.velocity_tiles(wavevector):
+            rows = vibrating[tile.start : tile.start + tile.values.shape[1]]
+            columns = vibrating[tile.start :]
+            mirrored = tile.values.conj().swapaxes(1, 2)
+            matrices[:, columns[:, None], rows] = -mirrored if self.dtype.kind == "f" else mirrored
+            matrices[:, rows[:, None], columns] = tile.values
+        return matrices
+
+    def velocity_tiles(self, wavevector: int) -> Iterator["VelocityTile"]:
+        """The upper triangle of :meth:`velocity_operator` among the vibrating modes, some rows at a time.
+
+        Raises
+        ------
+        UnstableModesError
+            If a mode does not vibrate.
+        ValueError
+            If force constants reach beyond half the cell and are not resolved by image.
+        """
         self.check_stable()
-        vectors = self.eigenvectors[wavevector]
-        matrices = _BlochSums(self.force_constants, self.masses).slopes(self.wavevectors[wavevector], vectors.dtype)
-        vibrating, omega = self.vibrating[wavevector], self.angular_frequencies[wavevector]
-        roots = np.zeros(len(omega))
-        roots[vibrating] = omega[vibrating] ** -0.5
-        return np.stack([0.5 * np.outer(roots, roots) * (vectors.conj().T @ m @ vectors) for m in matrices])
+        sums = _BlochSums(self.force_constants, self.masses)
+        own = self.vibrating[wavevector]
+        first = len(own) - int(own.sum())  # translations are the slowest modes
+        vectors = torch.from_numpy(self.eigenvectors[wavevector])[:, first:]
+        roots = torch.from_numpy(self.angular_frequencies[wavevector][first:] ** -0.5)
+        matrices = sums.slope_blocks(self.wavevectors[wavevector], self.dtype)
+        for start in range(0, vectors.shape[1], TILE):
+            panel = vectors[:, start : start + TILE].reshape(sums.n_atoms, 3, -1).contiguous()
+            product = torch.empty((sums.n_atoms, 3, 3, panel.shape[2]), dtype=panel.dtype)
+            with launch():
+                multiply_panel(*matrices, panel.numpy(), product.numpy())
+            # (S e_n)^+ e_m = e_n^+ S^+ e_m, where S is Hermitian, or real and antisymmetric
+            values = product.view(vectors.shape[0], -1).mH @ vectors[:, start:]
+            values = values.view(3, panel.shape[2], -1)
+            values *= (0.5 if values.is_complex() else -0.5) * roots[start : start + TILE, None] * roots[start:]
+            yield VelocityTile(start, values.numpy())
 
     def group_velocities(self) -> np.ndarray:
         """Group velocities d omega/dk (Q, 3 n, 3) in Å/ps; zero for translations and for real modes.
@@ -187,29 +237,52 @@ class _BlochSums:
         weights = SQUARED_FREQUENCY / np.sqrt(masses[first] * masses[second])
         self._blocks = (weights[:, None, None] * force_constants.blocks)[order]
         self._vectors = force_constants.vectors[order]
+        self._shifted = bool(force_constants.shifts.any())
 
     def dynamical_matrix(self, wavevector: np.ndarray, dtype: type) -> np.ndarray:
         """D (3 n, 3 n) in (rad/ps)^2."""
-        return self._sum(self._phases(wavevector, dtype), antisymmetric=False)
-
-    def slopes(self, wavevector: np.ndarray, dtype: type) -> np.ndarray:
-        """dD/dk (3, 3 n, 3 n) in (rad/ps)^2 Å; i times it, which is real, for a real dtype."""
-        real = np.dtype(dtype).kind == "f"
         phases = self._phases(wavevector, dtype)
-        factors = -self._vectors if real else 1j * self._vectors
-        return np.stack([self._sum(phases * factors[:, axis], antisymmetric=real) for axis in range(3)])
+        matrix = self._dense(np.add.reduceat(phases[:, None, None] * self._blocks, self._starts, axis=0))
+        return 0.5 * (matrix + matrix.conj().T)
+
+    def slope_blocks(self, wavevector: np.ndarray, dtype: type) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """dD/dk in (rad/ps)^2 Å, i times it, which is real, for a real dtype: row starts, columns, blocks (3, P, 3, 3).
+
+        Exactly Hermitian, or antisymmetric: each block is the mean of its two places.
+        """
+        self._check_images()
+        real = np.dtype(dtype).kind == "f"
+        factors = self._phases(wavevector, dtype)[:, None] * (-self._vectors if real else 1j * self._vectors)
+        blocks = np.add.reduceat(factors.T[:, :, None, None] * self._blocks, self._starts, axis=1)
+        first, second = self._places
+        places = csr_array((np.arange(1, len(first) + 1), (first, second)), shape=(self.n_atoms, self.n_atoms))
+        opposite = places.T.tocsr()
+        if not np.array_equal(opposite.indices, second) or not np.array_equal(opposite.indptr, places.indptr):
+            raise ValueError("force_constants hold pairs of atoms in one order only; accepted are both orders of each")
+        transposed = blocks[:, opposite.data - 1].swapaxes(2, 3)
+        blocks = 0.5 * (blocks - transposed if real else blocks + transposed.conj())
+        return np.searchsorted(first, np.arange(self.n_atoms + 1)), second, np.ascontiguousarray(blocks)
+
+    def _check_images(self) -> None:
+        """Raise if blocks of pairs far apart stand at no shift at all, as finite differences leave them."""
+        norms = np.abs(self._blocks).max(axis=(1, 2))
+        counted = norms > NEGLIGIBLE * norms.max(initial=0.0)
+        fractions = np.abs(np.linalg.solve(self._cell.T, self._vectors[counted].T))
+        if not self._shifted and fractions.max(initial=0.0) > 0.5 + 1e-6:
+            raise ValueError(
+                f"force_constants reach over {fractions.max():.2f} of a cell edge, which is shorter than twice their "
+                "range, and no pair is resolved by image; accepted are those of nearest_images or of a potential"
+            )
 
     def _phases(self, wavevector: np.ndarray, dtype: type) -> np.ndarray:
         if np.dtype(dtype).kind == "f":
             return np.ones(len(self._vectors))
         return np.exp(1j * self._vectors @ (ANGULAR * np.linalg.solve(self._cell, wavevector)))
 
-    def _sum(self, factors: np.ndarray, antisymmetric: bool) -> np.ndarray:
-        blocks = np.add.reduceat(factors[:, None, None] * self._blocks, self._starts, axis=0)
+    def _dense(self, blocks: np.ndarray) -> np.ndarray:
         matrix = np.zeros((self.n_atoms, 3, self.n_atoms, 3), blocks.dtype)
         matrix[self._places[0], :, self._places[1], :] = blocks
-        matrix = matrix.reshape(3 * self.n_atoms, -1)
-        return 0.5 * (matrix - matrix.T if antisymmetric else matrix + matrix.conj().T)
+        return matrix.reshape(3 * self.n_atoms, -1)
 
 
 def _checked_masses(structures: Structures, masses: np.ndarray | None) -> np.ndarray:

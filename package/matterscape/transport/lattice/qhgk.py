@@ -13,11 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from matterscape.kernels import launch
-from matterscape.transport.lattice._qhgk_kernels import FULL, QHGK, WIGNER, sum_pairs
+from matterscape.transport.lattice._qhgk_kernels import (
+    CHUNKS,
+    COLUMNS,
+    FULL,
+    GAUSS,
+    LORENTZ,
+    QHGK,
+    WIGNER,
+    sum_pairs,
+)
 from matterscape.transport.lattice.constants import ANGULAR, CONDUCTIVITY
 from matterscape.transport.lattice.modes import VibrationalModes
-from matterscape.transport.lattice.occupations import reduced_frequencies
+from matterscape.transport.lattice.occupations import heat_capacities, reduced_frequencies
 
+SHAPES = {"lorentz": LORENTZ, "gauss": GAUSS}
 KINDS = {"qhgk": QHGK, "full": FULL, "wigner": WIGNER}
 #: Modes whose frequencies in THz differ by no more than this count as one in the diagonal part.
 DEGENERATE_THZ = 1e-5
@@ -41,6 +51,7 @@ class LatticeConductivity:
     temperature_K : float
     statistics : str
     kind : str
+    shape : str
     """
 
     tensor: np.ndarray
@@ -50,6 +61,7 @@ class LatticeConductivity:
     temperature_K: float
     statistics: str
     kind: str
+    shape: str = "lorentz"
 
     @property
     def value(self) -> float:
@@ -64,6 +76,8 @@ def qhgk(
     *,
     statistics: str = "quantum",
     kind: str = "qhgk",
+    shape: str = "lorentz",
+    antiresonant: bool = False,
 ) -> LatticeConductivity:
     """Quasi-harmonic Green-Kubo conductivity.
 
@@ -81,6 +95,10 @@ def qhgk(
         (4 omega_n omega_m) + L(omega_n + omega_m) (omega_n - omega_m)^2 / (4 omega_n omega_m), L(x) = G / (G^2 + x^2),
         G = g_n + g_m. "wigner" weighs by (omega_n + omega_m) (C_n / omega_n + C_m / omega_m) / 4 and takes velocities
         times 2 sqrt(omega_n omega_m) / (omega_n + omega_m). All agree where frequencies do.
+    shape : "lorentz" or "gauss"
+        L as above, or sqrt(pi) exp(-x^2/s^2) / s with s = 2 G, a shape that kALDo offers.
+    antiresonant : bool
+        Add L(omega_n + omega_m) to the lifetime of kind "qhgk", as kALDo offers; "full" has the weight that is right.
 
     Raises
     ------
@@ -95,41 +113,61 @@ def qhgk(
     modes.check_stable()
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}; accepted are {', '.join(map(repr, KINDS))}")
+    if shape not in SHAPES:
+        raise ValueError(f"shape is {shape!r}; accepted are {', '.join(map(repr, SHAPES))}")
     if kind == "full" and statistics != "classical":
         raise ValueError(f"statistics is {statistics!r} and kind 'full'; accepted with it is 'classical'")
-    reduced = reduced_frequencies(modes.angular_frequencies, temperature_K, statistics)
+    if antiresonant and kind != "qhgk":
+        raise ValueError(f"antiresonant is True and kind {kind!r}; accepted with it is 'qhgk'")
     half_widths = _checked_widths(modes, half_widths)
-    shape = modes.angular_frequencies.shape
-    shares, diagonal = np.zeros((*shape, 3, 3)), np.zeros((*shape, 3, 3))
-    diffusivities = np.zeros(shape)
-    vibrating = modes.vibrating
-    for q in range(len(modes.wavevectors)):
-        velocity = modes.velocity_operator(q)
-        with launch("QHGK"):
-            sum_pairs(
-                modes.angular_frequencies[q],
-                half_widths[q],
-                vibrating[q],
-                reduced[q],
-                velocity,
-                statistics == "classical",
-                KINDS[kind],
-                ANGULAR * DEGENERATE_THZ,
-                shares[q],
-                diagonal[q],
-                diffusivities[q],
-            )
+    sums = np.zeros((*modes.angular_frequencies.shape, COLUMNS))
+    for q, vibrating in enumerate(modes.vibrating):
+        omega = modes.angular_frequencies[q][vibrating]
+        capacities = heat_capacities(omega, temperature_K, statistics)
+        weights = exchange_weights(omega, temperature_K, statistics)
+        chunks = np.zeros((CHUNKS, len(omega), COLUMNS))
+        for start, velocity in modes.velocity_tiles(q):
+            with launch(None if sum_pairs.signatures else "QHGK"):
+                sum_pairs(
+                    start,
+                    omega,
+                    half_widths[q][vibrating],
+                    capacities,
+                    *weights,
+                    velocity,
+                    KINDS[kind],
+                    SHAPES[shape],
+                    antiresonant,
+                    ANGULAR * DEGENERATE_THZ,
+                    chunks,
+                )
+        sums[q, vibrating] = chunks.sum(axis=0)
     unit = CONDUCTIVITY / (modes.volume * len(modes.wavevectors))
-    shares *= unit
+    shares = unit * full_tensors(sums[..., :6])
     return LatticeConductivity(
         shares.sum(axis=(0, 1)),
-        unit * diagonal.sum(axis=(0, 1)),
+        unit * full_tensors(sums[..., 6:12].sum(axis=(0, 1))),
         shares,
-        diffusivities,
+        sums[..., 12],
         float(temperature_K),
         statistics,
         kind,
+        shape,
     )
+
+
+def exchange_weights(omega: np.ndarray, temperature_K: float, statistics: str) -> tuple[np.ndarray, ...]:
+    """hbar omega / k_B T = x, e^-x and 1 / (1 - e^-x) of each mode; empty in classical statistics.
+
+    Parameters and errors as of :func:`~matterscape.transport.lattice.occupations.occupations`.
+    """
+    x = reduced_frequencies(omega, temperature_K, statistics)
+    return (np.empty(0),) * 3 if statistics == "classical" else (x, np.exp(-x), -1 / np.expm1(-x))
+
+
+def full_tensors(packed: np.ndarray) -> np.ndarray:
+    """Tensors (..., 3, 3) from xx, yy, zz, yz, xz, xy in the last axis."""
+    return packed[..., [[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
 
 
 def _checked_widths(modes: VibrationalModes, half_widths: np.ndarray | float) -> np.ndarray:

@@ -3,15 +3,14 @@
 import itertools
 from dataclasses import dataclass, field, replace
 
-import numba
 import numpy as np
 
 from matterscape.checks import check_number
-from matterscape.kernels import launch
 from matterscape.potentials.force_constants import ForceConstants, group_pairs
 from matterscape.potentials.third_order import ThirdOrder
 from matterscape.structures import Structures
 from matterscape.transport.lattice.cubic import CubicForceConstants
+from matterscape.transport.lattice.images import ordered_images, shortest_triangles
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,23 +120,24 @@ class TripletForceConstants:
         check_number("tolerance", tolerance, "Å", positive=True)
         supercell = cubic.supercell
         unit = supercell.primitive.to_ase()[0]
-        repeats, n_atoms = np.array(supercell.repeats), len(unit)
-        cells = np.array(list(itertools.product(*map(range, supercell.repeats))))
-        shifts, vectors, distances = _images(unit.positions, unit.cell.array, cells, repeats)
-        numbers, places, shares = _shortest_triangles(vectors, distances, n_atoms, tolerance)
-        i, j, k = numbers.T
-        n_cells = len(cells)
+        n_atoms, repeats = len(unit), np.array(supercell.repeats)
+        cells = np.repeat(list(itertools.product(*map(range, supercell.repeats))), n_atoms, axis=0)  # (N, 3)
+        places = unit.positions[np.arange(len(cells)) % n_atoms] + cells @ unit.cell.array
+        box = unit.cell.array * repeats[:, None]
+        shifts, vectors, distances = ordered_images(unit.positions, places, box, reach=2.0)
+        shifts = cells[:, None] + shifts * repeats
+        triplets = np.indices((n_atoms, len(cells), len(cells))).reshape(3, -1).T
+        numbers, images, shares = shortest_triangles(triplets, vectors, distances, tolerance)
+        i, j, k = triplets[numbers].T
+        n_cells = supercell.n_cells
         values = cubic.values.reshape(n_atoms, 3, n_cells, n_atoms, 3, n_cells, n_atoms, 3)
-        values = values.transpose(0, 2, 3, 5, 6, 1, 4, 7).reshape(
-            n_atoms, n_cells * n_atoms, n_cells * n_atoms, 3, 3, 3
-        )
         return cls.from_terms(
             i,
             j % n_atoms,
             k % n_atoms,
-            shifts[i, j, places[:, 0]],
-            shifts[i, k, places[:, 1]],
-            values[i, j, k] * shares[:, None, None, None],
+            shifts[i, j, images[:, 0]],
+            shifts[i, k, images[:, 1]],
+            values[i, :, j // n_atoms, j % n_atoms, :, k // n_atoms, k % n_atoms] * shares[:, None, None, None],
             supercell.primitive,
         )
 
@@ -219,80 +219,3 @@ class TripletForceConstants:
             np.add.reduceat(blocks[order], starts[:-1], axis=0),
             self.structures,
         )
-
-
-def _images(
-    positions: np.ndarray, cell: np.ndarray, cells: np.ndarray, repeats: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shifts (n, N, I, 3), vectors and distances of the images of the N supercell's atoms, nearest first.
-
-    Enough images that the third corner of a triangle of least perimeter is one of them: by the triangle inequality it
-    is no further away than twice the longest vector of the supercell's Wigner-Seitz cell.
-    """
-    n_atoms = len(positions)
-    box = cell * repeats[:, None]
-    corners = np.array(list(itertools.product((-0.5, 0.5), repeat=3))) @ box
-    reach = 2 * np.linalg.norm(corners, axis=1).max()
-    counts = np.ceil(reach * np.linalg.norm(np.linalg.inv(box), axis=0) + 0.5).astype(int)
-    lattice = np.array(list(itertools.product(*(range(-n, n + 1) for n in counts))))
-    targets = (cells[:, None, :] @ cell + positions).reshape(-1, 3)  # (N, 3), cell by cell
-    vectors = targets[None] - positions[:, None]
-    base = -np.round(np.linalg.solve(box.T, vectors.reshape(-1, 3).T).T).astype(np.int64).reshape(vectors.shape)
-    images = base[:, :, None] + lattice
-    vectors = vectors[:, :, None] + images @ box
-    distances = np.linalg.norm(vectors, axis=3)
-    order = np.argsort(distances, axis=2, kind="stable")
-    kept = int((distances <= reach + 1e-6).sum(axis=2).max())
-    order = order[:, :, :kept]
-    shifts = np.repeat(cells, n_atoms, axis=0)[None, :, None] + images * repeats
-    return (
-        np.take_along_axis(shifts, order[..., None], axis=2),
-        np.take_along_axis(vectors, order[..., None], axis=2),
-        np.take_along_axis(distances, order, axis=2),
-    )
-
-
-@numba.njit(nogil=True, cache=True)
-def _scan_triangles(vectors, distances, tolerance, numbers, places, shares):
-    """Count the triangles of least perimeter; where there is room, write atoms, images and shares of each."""
-    n_atoms, n_all, n_images = distances.shape
-    count = 0
-    for i in range(n_atoms):
-        for j in range(n_all):
-            for k in range(n_all):
-                least = np.inf
-                begin = count
-                for turn in range(2):  # first the least perimeter, then the images that have it
-                    for a in range(n_images):
-                        if 2 * distances[i, j, a] > least + tolerance:
-                            break
-                        for b in range(n_images):
-                            if 2 * distances[i, k, b] > least + tolerance:
-                                break
-                            side = 0.0
-                            for x in range(3):
-                                side += (vectors[i, j, a, x] - vectors[i, k, b, x]) ** 2
-                            perimeter = distances[i, j, a] + distances[i, k, b] + np.sqrt(side)
-                            if turn == 0:
-                                least = min(least, perimeter)
-                            elif perimeter <= least + tolerance:
-                                if count < len(numbers):
-                                    numbers[count, 0], numbers[count, 1], numbers[count, 2] = i, j, k
-                                    places[count, 0], places[count, 1] = a, b
-                                count += 1
-                if count <= len(numbers):
-                    shares[begin:count] = 1 / (count - begin)
-    return count
-
-
-def _shortest_triangles(
-    vectors: np.ndarray, distances: np.ndarray, n_atoms: int, tolerance: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Atoms (T, 3), the images (T, 2) of the second and third, and the share (T,) of each triangle."""
-    size = 0
-    with launch():
-        for _ in range(2):
-            numbers, places = np.empty((size, 3), np.int64), np.empty((size, 2), np.int64)
-            shares = np.empty(size)
-            size = _scan_triangles(vectors, distances, tolerance, numbers, places, shares)
-    return numbers, places, shares

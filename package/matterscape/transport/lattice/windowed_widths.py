@@ -9,7 +9,7 @@ three indices: where all modes are wanted, each triple is computed once and coun
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,10 @@ from matterscape.transport.lattice._linewidth_kernels import (
     TRIANGLE,
     add_own,
     add_triples,
-    multiply_panel,
+    own_reference,
+    triples_reference,
 )
+from matterscape.transport.lattice._panel_kernels import multiply_panel, panel_reference
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -58,6 +60,10 @@ class WindowedSum:
         Of the peaks that conserve energy, in rad/ps.
     shape : int
         One of GAUSS, TRIANGLE, LORENTZ.
+    device : str
+        Where torch computes.
+    compiled : bool
+        Whether the compiled bodies of the kernels are used, on the CPU alone, or those of torch.
     """
 
     third_order: Any
@@ -68,6 +74,18 @@ class WindowedSum:
     zero_point: float
     width: float
     shape: int
+    device: str = "cpu"
+    compiled: bool = True
+    _on_device: dict[str, torch.Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_on_device": {}}
+
+    def _tensor(self, name: str) -> torch.Tensor:
+        """An attribute on the device."""
+        if name not in self._on_device:
+            self._on_device[name] = torch.from_numpy(getattr(self, name)).to(self.device)
+        return self._on_device[name]
 
     @property
     def reach(self) -> float:
@@ -114,7 +132,7 @@ class WindowedSum:
         return slice(*np.searchsorted(self.omega, (low - self.reach, high + self.reach)))
 
     def _contracted(self, modes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Mass-weighted Phi3 . e of some modes: where rows start, columns, blocks (B, P, 3, 3)."""
+        """Mass-weighted A = Phi3 . e of some modes: where rows start, columns, blocks (B, P, 3, 3)."""
         roots = np.sqrt(self.masses)
         parts = [
             self.third_order.contract(self.vectors[:, n].astype(np.float64).reshape(-1, 3) / roots[:, None])
@@ -125,23 +143,26 @@ class WindowedSum:
             pattern = sum(parts[1:], start=pattern)
             parts = [part + 0.0 * pattern for part in parts]
         weights = 1 / (roots[pattern.first] * roots[pattern.second])
-        blocks = np.stack([part.blocks for part in parts]) * weights[:, None, None]
-        starts = np.searchsorted(pattern.first, np.arange(len(roots) + 1))
-        return starts, pattern.second, blocks.astype(self.vectors.dtype, copy=False)
+        blocks = np.empty((len(parts), len(weights), 3, 3), self.vectors.dtype)
+        for row, part in zip(blocks, parts):
+            np.multiply(part.blocks, weights[:, None, None], out=row, casting="same_kind")
+        matrices = np.searchsorted(pattern.first, np.arange(len(roots) + 1)), pattern.second, blocks
+        return matrices if self.compiled else tuple(torch.from_numpy(part).to(self.device) for part in matrices)
 
-    def _products(self, matrices: tuple[np.ndarray, ...], block: np.ndarray) -> torch.Tensor:
-        """Rows (B W, 3 n) are A_n e_m of a batch of n and a block of consecutive m."""
-        n_atoms, n_own = len(self.masses), len(matrices[2])
-        panel = np.ascontiguousarray(self.vectors[:, block[0] : block[-1] + 1]).reshape(n_atoms, 3, -1)
-        product = np.empty((n_atoms, 3, n_own, len(block)), self.vectors.dtype)
-        with launch("linewidths"):
-            multiply_panel(*matrices, panel, product)
-        return torch.from_numpy(product).view(3 * n_atoms, -1).T
+    def _products(self, matrices: tuple, block: np.ndarray) -> torch.Tensor:
+        """Columns (3 n, B W) are A_n e_m of a batch of n and a block of consecutive m."""
+        panel = self._tensor("vectors")[:, block[0] : block[-1] + 1].reshape(len(self.masses), 3, -1)
+        if self.compiled:
+            product = torch.empty((*panel.shape[:2], len(matrices[2]), len(block)), dtype=panel.dtype)
+            _run(multiply_panel, *matrices, panel.contiguous().numpy(), product.numpy())
+        else:
+            product = panel_reference(*matrices, panel)
+        return product.view(panel.shape[0] * 3, -1)
 
-    def _couplings(self, products: torch.Tensor, window: slice, n_own: int) -> np.ndarray:
+    def _couplings(self, products: torch.Tensor, window: slice, n_own: int) -> torch.Tensor:
         """Psi (B, W, L) of the modes of ``products`` with a window of modes l."""
-        found = products @ torch.from_numpy(self.vectors)[:, window]
-        return found.numpy().reshape(n_own, -1, found.shape[1])
+        found = products.T @ self._tensor("vectors")[:, window]
+        return found.view(n_own, -1, found.shape[1])
 
     def of_triples(self, own: np.ndarray) -> np.ndarray:
         """Sums (T, M) from the triples whose first mode is one of a batch and whose second is not below it."""
@@ -151,10 +172,15 @@ class WindowedSum:
         highest = np.searchsorted(omega, omega[-1] + self.reach - omega[own[0]], side="right")
         for block in self._split(np.arange(own[0], highest), MODES_PER_BLOCK):
             window = self._window(omega[own[0]] + omega[block[0]], omega[own[-1]] + omega[block[-1]])
+            if window.start == window.stop:
+                continue
             couplings = self._couplings(self._products(matrices, block), window, len(own))
-            places = own[0], block[0], window.start
-            with launch("linewidths"):
-                add_triples(couplings, *places, omega, self.quanta, self.zero_point, self.width, self.shape, sums)
+            places, rule = (own[0], block[0], window.start), (self.zero_point, self.width, self.shape)
+            if self.compiled:
+                _run(add_triples, couplings.numpy(), *places, omega, self.quanta, *rule, sums)
+            else:
+                found = triples_reference(couplings, *places, self._tensor("omega"), self._tensor("quanta"), *rule)
+                sums[0] += found.cpu().numpy()
         return sums.sum(axis=0)
 
     def of_modes(self, own: np.ndarray) -> np.ndarray:
@@ -175,9 +201,12 @@ class WindowedSum:
             products = self._products(matrices, block)
             for sign, window in windows.items():
                 couplings = self._couplings(products, window, len(own))
-                statistics = self.quanta, self.zero_point, self.width, self.shape
-                with launch("linewidths"):
-                    add_own(couplings, own, block[0], window.start, sign, omega, *statistics, sums)
+                places, rule = (own, block[0], window.start, sign), (self.zero_point, self.width, self.shape)
+                if self.compiled:
+                    _run(add_own, couplings.numpy(), *places, omega, self.quanta, *rule, sums)
+                else:
+                    found = own_reference(couplings, *places, self._tensor("omega"), self._tensor("quanta"), *rule)
+                    sums += found.cpu().numpy()
         return sums
 
     def _fingerprint(self) -> str:
@@ -186,6 +215,12 @@ class WindowedSum:
         for part in (self.vectors, self.omega, self.masses, self.quanta, self.zero_point, self.width, self.shape):
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
+
+
+def _run(kernel: Any, *arguments: Any) -> None:
+    """Run a kernel, and say so if this is what compiles it."""
+    with launch(None if kernel.signatures else "linewidths"):
+        kernel(*arguments)
 
 
 def _of_triples(sums: WindowedSum, own: np.ndarray) -> np.ndarray:

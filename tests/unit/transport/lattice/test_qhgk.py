@@ -8,7 +8,7 @@ from ase import units
 from matterscape.potentials.stillinger_weber import StillingerWeber
 from matterscape.potentials.tersoff import Tersoff
 from matterscape.structures import Structures
-from matterscape.transport.lattice._qhgk_kernels import pair_capacity
+from matterscape.transport.lattice._qhgk_kernels import SMALL, exchange_capacity
 from matterscape.transport.lattice.cubic import cubic_force_constants
 from matterscape.transport.lattice.linewidths import ModeCouplings, linewidths
 from matterscape.transport.lattice.modes import UnstableModesError, VibrationalModes, vibrational_modes
@@ -154,15 +154,21 @@ def test_kinds_agree_where_frequencies_do():
 
 
 def test_capacity_of_two_modes():
-    for x, y in ((0.3, 2.0), (1.0, 1.2), (20.0, 3.0), (705.0, 2.0)):
+    def capacity(x: float, y: float) -> float:
+        both = np.array([x, y])
+        return exchange_capacity(x, y, *np.exp(-both), *(-1 / np.expm1(-both)))
+
+    for x, y in ((0.3, 2.0), (1.0, 1.2), (1.0, 1.011), (20.0, 3.0), (705.0, 2.0)):
         expected = x * y * (1 / np.expm1(x) - (1 / np.expm1(y))) / (y - x)
-        assert pair_capacity(x, y, False) == pytest.approx(expected, rel=1e-9)
-    assert pair_capacity(800.0, 900.0, False) == 0
+        assert capacity(x, y) == pytest.approx(expected, rel=1e-10)
+    assert capacity(800.0, 900.0) == 0
     for x in (1e-3, 0.7, 5.0):
         own = (x / 2 / np.sinh(x / 2)) ** 2
-        for gap in (0.0, 1e-9, 0.99e-6, 1.01e-6, 1e-5):  # continuous where the two forms meet
-            assert pair_capacity(x, x + gap, False) == pytest.approx(own, rel=2e-5)
-            assert pair_capacity(x, x + gap, True) == pytest.approx(own, rel=5e-5)
+        assert capacity(x, x) == pytest.approx(own, rel=1e-12)
+        for gap in (1e-12, 1e-9, 1e-6):  # continuous, without a step
+            assert capacity(x, x + gap) == pytest.approx(own, rel=2 * gap / x)
+        below, above = (capacity(x, x + SMALL * (1 + sign * 1e-9)) for sign in (-1, 1))  # where the two forms meet
+        assert above == pytest.approx(below, rel=1e-10 + 1e-8 * SMALL / x)
 
 
 def test_order_and_orientation_do_not_matter():

@@ -16,6 +16,8 @@ from matterscape.structures import Structures
 BRANCHES = ("longitudinal", "transverse")
 #: How far a wavevector may be from a whole multiple of the reciprocal vectors, in parts of them.
 COMMENSURATE = 1e-6
+#: Norm below which the real or imaginary part of a wave is zero but for rounding.
+VANISHING = 1e-9
 #: Wavevectors whose lengths agree to this part belong to one shell.
 SAME_LENGTH = 1e-6
 
@@ -129,6 +131,41 @@ def plane_waves(
     positions = structures.positions.detach().cpu().double().numpy()
     phases = np.exp(1j * (positions @ wavevectors.T)) * weights[:, None]
     return np.einsum("iq,qpa->iaqp", phases, directions).reshape(3 * len(positions), *directions.shape[:2])
+
+
+def standing_waves(
+    structures: Structures,
+    wavevectors: np.ndarray,
+    branch: str,
+    *,
+    masses: np.ndarray | None = None,
+    cosines_only: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Real and imaginary parts of :func:`plane_waves`, whose expectation values of a real matrix add up to the wave's.
+
+    Parameters
+    ----------
+    structures, wavevectors, branch, masses
+        As of :func:`plane_waves`.
+    cosines_only : bool
+        Take the real parts alone, of norm one: half the work where many wavevectors or samples are averaged.
+
+    Returns
+    -------
+    columns : ndarray (3 n, R), float64
+        The squared norms of the columns of one polarisation add up to one.
+    owners : ndarray (R,), int64
+        Wavevector that each column belongs to.
+    """
+    waves = plane_waves(structures, wavevectors, branch, masses=masses)
+    parts = waves.real[..., None] if cosines_only else np.stack([waves.real, waves.imag], axis=-1)
+    owners = np.broadcast_to(np.arange(waves.shape[1])[:, None, None], parts.shape[1:]).reshape(-1)
+    columns = parts.reshape(len(waves), -1)
+    norms = np.linalg.norm(columns, axis=0)
+    # at the edge of the zone of a crystal one of the two vanishes
+    there = norms > VANISHING
+    columns = columns[:, there] / norms[there] if cosines_only else columns[:, there]
+    return columns, owners[there]
 
 
 def periodic_cell(structures: Structures) -> np.ndarray:
