@@ -92,9 +92,7 @@ def allen_feldman_scan(
     modes.check_stable()
     half_widths = np.array(half_widths, dtype=np.float64)
     if half_widths.ndim != 1 or len(half_widths) == 0 or not (np.isfinite(half_widths) & (half_widths > 0)).all():
-        raise ValueError(
-            f"half_widths are {half_widths}; accepted are positive, finite numbers of rad/ps, at least one"
-        )
+        raise ValueError(f"half_widths are {half_widths}; accepted are positive numbers of rad/ps, at least one")
     spacing = level_spacing(modes)
     below = half_widths < spacing
     if below.any():

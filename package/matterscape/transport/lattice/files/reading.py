@@ -13,8 +13,11 @@ from matterscape.structures import Structures
 from matterscape.transport.lattice.files import kaldo_arrays, lammps, phonopy_files, shengbte, tdep
 from matterscape.transport.lattice.harmonic import impose_acoustic_sum_rule
 from matterscape.transport.lattice.supercells import Supercell
+from matterscape.transport.lattice.symmetry import SpaceGroup, space_group_mean, symmetry_residual
 from matterscape.transport.lattice.triplet_symmetry import impose_sum_rule
 from matterscape.transport.lattice.triplets import TripletForceConstants
+
+_CRYSTAL = 32  # atoms
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +43,10 @@ class LatticeFiles:
         return self.force_constants.structures
 
     def report(self) -> str:
-        """What was read, and how far it breaks the sum rules and symmetries that exact derivatives keep."""
+        """What was read, and how far it breaks the sum rules and symmetries that exact derivatives keep.
+
+        The symmetry of the space group is looked at in cells of up to 32 atoms.
+        """
         atoms = self.structures.to_ase()[0]
         second = self.force_constants
         lines = [
@@ -50,12 +56,22 @@ class LatticeFiles:
             "eV/Å^2",
         ]
         third = self.third_order
+        if len(atoms) <= _CRYSTAL:
+            symbol = SpaceGroup.of(self.structures).symbol
+            broken = [f"{symmetry_residual(order):.2g}" for order in (second, third) if order is not None]
+            lines.append(f"space group {symbol}, broken by {' and '.join(broken)} in second and third order")
         if third is not None:
-            lines.append(
+            lines.insert(
+                2,
                 f"third order: {len(third.first)} triplets, largest {np.abs(third.blocks).max():.4g} eV/Å^3, acoustic "
-                f"sum rule broken by {third.acoustic_residual():.2g}, symmetry by {third.index_asymmetry():.2g} eV/Å^3"
+                f"sum rule broken by {third.acoustic_residual():.2g}, symmetry by {third.index_asymmetry():.2g} eV/Å^3",
             )
         return "\n".join(lines)
+
+    def with_space_group(self) -> "LatticeFiles":
+        """The same, averaged over the operations of the crystal's space group."""
+        third = None if self.third_order is None else space_group_mean(self.third_order)
+        return replace(self, force_constants=space_group_mean(self.force_constants), third_order=third)
 
     def with_sum_rules(self) -> "LatticeFiles":
         """The same, symmetric, with sums over all atoms that vanish.
@@ -101,8 +117,8 @@ def read_lattice(
     Returns
     -------
     LatticeFiles
-        Of the unit cell. Nothing is symmetrised: see :meth:`LatticeFiles.report` and
-        :meth:`LatticeFiles.with_sum_rules`.
+        Of the unit cell. Nothing is symmetrised: see :meth:`LatticeFiles.report`,
+        :meth:`LatticeFiles.with_space_group` and :meth:`LatticeFiles.with_sum_rules`.
 
     Raises
     ------
