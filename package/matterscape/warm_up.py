@@ -235,7 +235,7 @@ def _lattice() -> None:
     alternate_species(diamond_network(2))
 
     basis = ACEBasis(("Si",), cutoff=4.0, max_radial=(3, 2, 2), max_angular=(2, 1))
-    frames = [bulk("Si", a=5.432 + 0.05 * number, cubic=True) for number in range(4)]
+    frames = [bulk("Si", a=5.432 + 0.05 * number, cubic=True) for number in range(5)]
     for number, frame in enumerate(frames):
         frame.rattle(0.1, seed=number)
     potential = fit_ace(basis, labelled(frames, tersoff), ridge=1e-6, members=1).potential
