@@ -36,9 +36,9 @@ class Products:
     n_elements : int
         Elements of the atomic basis, the first of them included.
     factors : ndarray (M, 3), int64
-        Elements that each monomial multiplies, ascending; sorted.
+        Elements that each monomial multiplies, ascending.
     functions : ndarray (M,), int64
-        The function that each monomial belongs to.
+        The function that each monomial belongs to, ascending.
     weights : ndarray (M,), float64
     labels : tuple of tuples
         Factors (z, n, l) of each function.
@@ -86,14 +86,13 @@ def invariant_products(n_species: int, max_radial: Sequence[int], max_angular: S
                 weights.append(values)
                 labels.append(combination)
     factors, functions, weights = (np.concatenate(parts) for parts in (factors, functions, weights))
-    sorting = np.lexsort((functions, *factors.T[::-1]))
     return Products(
         starts=starts,
         n_radial=n_radial,
         n_elements=1 + int(sizes.sum()),
-        factors=np.ascontiguousarray(factors[sorting]),
-        functions=functions[sorting],
-        weights=weights[sorting],
+        factors=np.ascontiguousarray(factors),
+        functions=functions,
+        weights=weights,
         labels=tuple(labels),
     )
 

@@ -283,8 +283,9 @@ class LinearACE(StarPotential):
     @property
     def _polynomial(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Parameters, monomials (M, 3) and their coefficients (S, M), as the kernels of derivatives want them."""
-        values = np.ascontiguousarray(self.tables[0, :, 3:].numpy().T)
-        return self.parameters.numpy(), self.basis.products.factors, values
+        monomials = self.tables[0].numpy()
+        values = np.ascontiguousarray(monomials[:, 3:].T)
+        return self.parameters.numpy(), monomials[:, :3].astype(np.int64), values
 
 
 @dataclass(frozen=True)
