@@ -11,8 +11,8 @@ import numpy as np
 import traitlets
 
 from matterscape.maps.vibrations import FREQUENCY, mode_map, name_and_unit
-from matterscape.transport.lattice.mode_shapes import ModeShapes
 from matterscape.transport.lattice.mode_properties import participation_ratios
+from matterscape.transport.lattice.mode_shapes import ModeShapes
 from matterscape.transport.lattice.modes import VibrationalModes
 
 from .live_atoms import LiveAtoms

@@ -4,12 +4,13 @@ The lanes of one block are centres of the same species. Their k-th neighbours of
 that every step is arithmetic on lanes: harmonics and radial functions, the atomic basis A, the energy as a polynomial
 in A with its gradient g = dU/dA, and back through the harmonics to the edges.
 
-Layout of ``parameters`` (R, K), whose first two kinds of rows are those of all star potentials
-(:mod:`matterscape.potentials._stars`): row 0 holds the number S of species, the largest l and half the exponent of the
-radial transform; row 1 + a S + b the squared cut-off, the bond length r0 and the transform's value at the cut-off of
-neighbours b around centres a; row 1 + S^2 the number of radial functions of each l; row 2 + S^2 the energies of free
-atoms. ``tables`` (1, M, 3 + S): the three elements of the atomic basis that a monomial multiplies, and its coefficient
-for each species of the centre. Element 0 is 1; then come species, l and m, n as the fastest.
+Layout of ``parameters`` (R, K), whose first rows are those of all star potentials
+(:mod:`matterscape.potentials._stars`): row 0 holds the number S of species, the largest l, and half the exponent of
+the radial transform; row 1 + a S + b the squared cut-off, the bond length r0, the transform's value at the cut-off,
+and where the cut-off function starts to fall, of neighbours b around centres a; row 1 + S^2 the number of radial
+functions of each l; row 2 + S^2 the energies of free atoms. ``tables`` (1, M, 3 + S): the three elements of the atomic
+basis that a monomial multiplies, and its coefficient for each species of the centre. Element 0 is 1; then come
+species, l and m, with n as the fastest.
 """
 
 import numba
@@ -21,7 +22,7 @@ from matterscape.potentials._star_kernels import OVERLAP, add_buffers
 
 FAST = {"contract", "nsz"}
 SPECIES, MAX_ANGULAR, HALF_EXPONENT = 0, 1, 2  # columns of row 0
-PAIR_CUTOFF, PAIR_LENGTH, PAIR_END = 0, 1, 2  # columns of the rows of pairs
+PAIR_CUTOFF, PAIR_LENGTH, PAIR_END, PAIR_START = 0, 1, 2, 3  # columns of the rows of pairs
 _device = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
 
 
@@ -61,7 +62,8 @@ def transform(r, half_exponent, pair):
     """Argument x of the Chebyshev polynomials and the cut-off function f at distance r, each with two derivatives.
 
     y = 1 / (1 + a (r / r0)^q), a = (q - 1) / (q + 1), is steepest at r0; x is linear in y, 1 at r = 0 and -1 at the
-    cut-off. f = (1 - r^2 / cutoff^2)^4 has three vanishing derivatives there.
+    cut-off. f falls from 1 to 0 as u^4 (35 - 84 u + 70 u^2 - 20 u^3), u = (cutoff - r) / (cutoff - start), with three
+    continuous derivatives at both ends.
     """
     q = 2 * half_exponent
     ratio, power = (r / pair[PAIR_LENGTH]) ** 2, 1.0
@@ -74,11 +76,12 @@ def transform(r, half_exponent, pair):
     x = 1 - scale * (1 - y)
     first = -scale * y * y * slope
     second = scale * y * y * (2 * y * slope * slope - (q - 1) * slope / r)
-    left = max(0.0, 1 - r * r / pair[PAIR_CUTOFF])
-    inverse = 1 / pair[PAIR_CUTOFF]
-    f_first = -8 * r * inverse * left**3
-    f_second = 8 * inverse * left * left * (6 * r * r * inverse - left)
-    return x, first, second, left**4, f_first, f_second
+    cutoff = np.sqrt(pair[PAIR_CUTOFF])
+    inverse = 1 / (cutoff - pair[PAIR_START])
+    u = min(max((cutoff - r) * inverse, 0.0), 1.0)
+    left = u * (1 - u)
+    f = u**4 * (35 - u * (84 - u * (70 - 20 * u)))
+    return x, first, second, f, -140 * left**3 * inverse, 420 * left * left * (1 - 2 * u) * inverse * inverse
 
 
 @_device

@@ -69,8 +69,10 @@ def radial_functions(distances: torch.Tensor, pair: torch.Tensor, half_exponent:
     strength = (exponent - 1) / (exponent + 1)
     y = 1 / (1 + strength * (distances / pair[:, kernels.PAIR_LENGTH]) ** exponent)
     x = 1 - 2 * (1 - y) / (1 - pair[:, kernels.PAIR_END])
-    left = 1 - distances**2 / pair[:, kernels.PAIR_CUTOFF]
+    cutoff = pair[:, kernels.PAIR_CUTOFF].sqrt()
+    u = ((cutoff - distances) / (cutoff - pair[:, kernels.PAIR_START])).clamp(0, 1)
     polynomials = [torch.ones_like(x), x]
     while len(polynomials) < n_radial:
         polynomials.append(2 * x * polynomials[-1] - polynomials[-2])
-    return torch.stack(polynomials[:n_radial], dim=1) * left[:, None] ** 4
+    switch = u**4 * (35 - u * (84 - u * (70 - 20 * u)))
+    return torch.stack(polynomials[:n_radial], dim=1) * switch[:, None]

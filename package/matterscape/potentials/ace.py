@@ -17,7 +17,7 @@ from matterscape.potentials._ace_derivative_kernels import (
     star_jacobians,
     star_third_derivatives,
 )
-from matterscape.potentials._ace_kernels import PAIR_CUTOFF, PAIR_END, PAIR_LENGTH, accumulate
+from matterscape.potentials._ace_kernels import PAIR_CUTOFF, PAIR_END, PAIR_LENGTH, PAIR_START, accumulate
 from matterscape.potentials._ace_products import Products, invariant_products
 from matterscape.potentials._ace_reference import energies
 from matterscape.potentials._symbols import numbers_of
@@ -48,7 +48,8 @@ class ACEBasis:
     species : sequence of str
         Chemical symbols.
     cutoff : float
-        In Å; f = (1 - r^2 / cutoff^2)^4 has three continuous derivatives there.
+        In Å. The cut-off function f falls smoothly from 1 at the bond length (or at 0, if that lies beyond the cut-off)
+        to 0, with three continuous derivatives at both ends.
     max_radial : sequence of one to three int
         Number of radial functions in products of one, two and three factors; their number is that of the orders.
     max_angular : sequence of int
@@ -64,8 +65,8 @@ class ACEBasis:
     ValueError
         If a species is no chemical symbol, or a number is out of its range.
 
-    Source: R. Drautz, Phys. Rev. B 99, 014104 (2019); the transform is the first case of W. C. Witt et al., J. Chem.
-    Phys. 159, 164101 (2023), eq. 17.
+    Source: R. Drautz, Phys. Rev. B 99, 014104 (2019); the transform is the Agnesi transform of W. C. Witt et al.,
+    J. Chem. Phys. 159, 164101 (2023), with p = q.
     """
 
     species: Sequence[str]
@@ -136,7 +137,7 @@ class ACEBasis:
     def parameters(self, atomic_energies: np.ndarray) -> np.ndarray:
         """Parameters in the layout of :mod:`matterscape.potentials._ace_kernels`."""
         n_species, n_radial = len(self.species), self.products.n_radial
-        packed = np.zeros((3 + n_species**2, max(3, n_species, len(n_radial))))
+        packed = np.zeros((3 + n_species**2, max(4, n_species, len(n_radial))))
         packed[0, :3] = n_species, len(n_radial) - 1, self.steepness // 2
         strength = (self.steepness - 1) / (self.steepness + 1)
         for a, centre in enumerate(self.species):
@@ -146,6 +147,7 @@ class ACEBasis:
                     (centre, neighbour), covalent_radii[self.numbers[a]] + covalent_radii[self.numbers[b]]
                 )
                 row[PAIR_CUTOFF], row[PAIR_LENGTH] = self.cutoff**2, length
+                row[PAIR_START] = length if length < self.cutoff else 0.0
                 row[PAIR_END] = 1 / (1 + strength * (self.cutoff / length) ** self.steepness)
         packed[1 + n_species**2, : len(n_radial)] = n_radial
         packed[2 + n_species**2, :n_species] = atomic_energies
@@ -167,7 +169,7 @@ class LinearACE(StarPotential):
     ----------
     basis : ACEBasis
     coefficients : array (n_coefficients,)
-        In eV, those of the first species first; see :func:`matterscape.models.ace.fit_ace`.
+        In eV, those of the first species first; see :func:`matterscape.models.ace_fit.fit_ace`.
     atomic_energies : array (n_species,), optional
         E0 in eV; zero if not given.
 
@@ -178,7 +180,7 @@ class LinearACE(StarPotential):
     ValueError
         If there is another number of coefficients or energies, or one is not finite.
 
-    Source: R. Drautz, Phys. Rev. B 99, 014104 (2019), eqs. 3 and 29.
+    Source: R. Drautz, Phys. Rev. B 99, 014104 (2019).
     """
 
     operator = ace_operator
@@ -281,8 +283,9 @@ class LinearACE(StarPotential):
     @property
     def _polynomial(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Parameters, monomials (M, 3) and their coefficients (S, M), as the kernels of derivatives want them."""
-        values = np.ascontiguousarray(self.tables[0, :, 3:].numpy().T)
-        return self.parameters.numpy(), self.basis.products.factors, values
+        monomials = self.tables[0].numpy()
+        values = np.ascontiguousarray(monomials[:, 3:].T)
+        return self.parameters.numpy(), monomials[:, :3].astype(np.int64), values
 
 
 @dataclass(frozen=True)
