@@ -10,7 +10,7 @@ ARGS ?=
 TESTS ?=
 
 extras-lab := lab
-extras-test := lab,test,peers,distributed
+extras-test := lab,test,peers,qm,distributed
 extras-dev := dev
 
 # $(call apt,PACKAGE): install a system package where root or password-free sudo allows it, else fail at once

@@ -93,7 +93,7 @@ def test_every_requirement_is_pinned_within_its_range():
 
 
 def test_dependencies_of_dependencies_are_pinned():
-    needed = closure(wanted("lab", "test", "peers", "distributed"))
+    needed = closure(wanted("lab", "test", "peers", "qm", "distributed"))
     assert needed - pins("constraints.txt").keys() == set()
 
 
@@ -110,7 +110,7 @@ def test_pins_work_from_the_first_python_3_11_on():
 
 def test_no_pin_is_left_over():
     # ruff is in no set but dev, which the tests do without
-    unused = pins("constraints.txt").keys() - closure(wanted("lab", "test", "peers", "distributed"))
+    unused = pins("constraints.txt").keys() - closure(wanted("lab", "test", "peers", "qm", "distributed"))
     assert unused <= {canonicalize_name(Requirement(text).name) for text in wanted("dev")}
 
 

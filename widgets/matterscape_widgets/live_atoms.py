@@ -17,11 +17,12 @@ UNCHANGED = object()
 
 
 class LiveAtoms(CanvasWidget):
-    """Atoms as shaded spheres in their cell, redrawn while a simulation runs.
+    """Atoms as shaded spheres in their cell, redrawn while a simulation runs or while they vibrate.
 
     Drag to turn, scroll to zoom (after a click), click an atom to mark it; the arrow keys turn, plus and minus zoom, 0
-    shows everything. chemiscope draws more, but reads its structures only once; this view takes new positions at the
-    rate of a slider.
+    shows everything, S saves the picture. chemiscope draws more, but reads its structures only once; this view takes
+    new positions at the rate of a slider. A vibration is sent once and moves in the browser, where space plays and
+    pauses it and A shows arrows.
 
     Parameters
     ----------
@@ -42,6 +43,14 @@ class LiveAtoms(CanvasWidget):
     ----------
     active : int or None
         The atom last clicked; assign to mark another.
+    playing, arrows : bool
+        Whether a vibration moves, and whether arrows show where it goes.
+    amplitude : float
+        Largest displacement of a vibration on the screen in Å.
+    pace : float
+        Periods of a vibration in a second on the screen.
+    picture_name : str
+        Name of the file of a picture that is saved.
     error : str
         A sentence shown above the atoms; set by an `update` that fails, cleared by one that succeeds.
 
@@ -57,9 +66,15 @@ class LiveAtoms(CanvasWidget):
 
     active = traitlets.Int(None, allow_none=True).tag(sync=True)
     colour_label = traitlets.Unicode("").tag(sync=True)
+    playing = traitlets.Bool(True).tag(sync=True)
+    arrows = traitlets.Bool(False).tag(sync=True)
+    amplitude = traitlets.Float(0.5, min=0.0, max=100.0).tag(sync=True)
+    pace = traitlets.Float(1.0, min=0.0, max=20.0).tag(sync=True)
+    picture_name = traitlets.Unicode("atoms.png").tag(sync=True)
 
     _positions = traitlets.Bytes().tag(sync=True)
     _radii = traitlets.Bytes().tag(sync=True)
+    _vibration = traitlets.Bytes().tag(sync=True)
     _colour = traitlets.Bytes().tag(sync=True)
     _frame = traitlets.List([0, 1]).tag(sync=True)
     _range = traitlets.List(None, allow_none=True).tag(sync=True)
@@ -86,7 +101,8 @@ class LiveAtoms(CanvasWidget):
         self._wrap = bool(wrap)
         super().__init__(height=height)
         self._symbols = [chemical_symbols[number] for number in atoms.numbers]
-        self._radii = (0.75 * covalent_radii[atoms.numbers]).astype("<f4").tobytes()
+        self._usual_radii = 0.75 * covalent_radii[atoms.numbers]
+        self._radii = self._usual_radii.astype("<f4").tobytes()
         self._elements = [[round(255 * float(c)) for c in jmol_colors[number]] for number in atoms.numbers]
         self.update(atoms.positions, atoms.cell[:], colour, colour_range, colour_label=colour_label)
 
@@ -96,7 +112,15 @@ class LiveAtoms(CanvasWidget):
         return self._n
 
     def update(
-        self, positions=UNCHANGED, cell=UNCHANGED, colour=UNCHANGED, colour_range=UNCHANGED, **texts: str
+        self,
+        positions=UNCHANGED,
+        cell=UNCHANGED,
+        colour=UNCHANGED,
+        colour_range=UNCHANGED,
+        *,
+        vibration=UNCHANGED,
+        sizes=UNCHANGED,
+        **texts: str,
     ) -> None:
         """Change some or all of what is shown in one message.
 
@@ -108,6 +132,11 @@ class LiveAtoms(CanvasWidget):
             Cell vectors as rows in Å; zeros where there is none.
         colour, colour_range : as for the constructor
             What is left out stays; None removes it.
+        vibration : array_like, shape (n_atoms, 3), real or complex, optional
+            Pattern u of displacements: the atoms move by the real part of u exp(-i omega t), scaled so that the largest
+            displacement is ``amplitude``. None lets them rest.
+        sizes : array_like, shape (n_atoms,), optional
+            Radii of the spheres in parts of the elements' usual ones, positive; None restores these.
         **texts : str
             A new `colour_label`.
 
@@ -122,7 +151,7 @@ class LiveAtoms(CanvasWidget):
         if unknown:
             raise TypeError(f"update got {sorted(unknown)[0]!r}, which is neither data nor a label of LiveAtoms.")
         try:
-            traits = self._checked(positions, cell, colour, colour_range)
+            traits = self._checked(positions, cell, colour, colour_range) | self._checked_marks(vibration, sizes)
         except ValueError as error:
             self.error = str(error)
             raise
@@ -154,6 +183,28 @@ class LiveAtoms(CanvasWidget):
                 colour_range = [low, high]
             traits["_range"] = colour_range
         return traits
+
+    def _checked_marks(self, vibration, sizes) -> dict:
+        traits = {}
+        if vibration is not UNCHANGED:
+            traits["_vibration"] = b"" if vibration is None else self._pattern(np.asarray(vibration))
+        if sizes is not UNCHANGED:
+            sizes = np.ones(self._n) if sizes is None else column("sizes", sizes, self._n)
+            if not (sizes > 0).all():
+                raise ValueError(f"sizes contains {sizes.min():g}, but must be positive.")
+            traits["_radii"] = (sizes * self._usual_radii).astype("<f4").tobytes()
+        return traits
+
+    def _pattern(self, vibration: np.ndarray) -> bytes:
+        """Real and, if there is one, imaginary part side by side, the largest displacement being one."""
+        columns = [_table("vibration", vibration.real, self._n)]
+        if np.iscomplexobj(vibration):
+            columns.append(_table("vibration", vibration.imag, self._n))
+        pattern = np.hstack(columns)
+        largest = np.linalg.norm(pattern, axis=1).max()
+        if not largest > 0:
+            raise ValueError("vibration is zero everywhere, but at least one atom must move.")
+        return (pattern / largest).astype("<f4").tobytes()
 
     @traitlets.validate("active")
     def _check_active(self, proposal) -> int | None:

@@ -26,7 +26,7 @@ function render({ model, el }) {
   }
 
   let x, y, colour, size, count, order, shades, chosen, colourRange, sizeRange;
-  let home, view, zoomed = false, plot = null, grid = null;
+  let home, view, names, zoomed = false, plot = null, grid = null;
   let mode = "pan", hovered = null, drag = null, outdated = true;
 
   // ---- data ----
@@ -46,6 +46,9 @@ function render({ model, el }) {
       const block = order.subarray(from, from + MANY);
       block.set(block.map((i) => (shades[i] + 2) * MANY + (i - from)).sort().map((code) => from + (code % MANY)));
     }
+    const axesNames = `${model.get("x_label")} ${model.get("y_label")}`;
+    if (axesNames !== names) zoomed = false; // a zoom belongs to its quantities
+    names = axesNames;
     if (!zoomed) view = { x: [...home.x], y: [...home.y] };
     hovered = null;
     outdated = false;

@@ -3,7 +3,13 @@
 from matterscape.dynamics.barostats import StochasticCellRescaling
 from matterscape.dynamics.integrators import Integrator, Langevin, Thermostat, VelocityVerlet
 from matterscape.dynamics.many import run_many
-from matterscape.dynamics.quenching import MeltQuench, amorphous_silica, amorphous_silicon, melt_quench
+from matterscape.dynamics.quenching import (
+    MeltQuench,
+    amorphous_silica,
+    amorphous_silicon,
+    amorphous_silicon_carbide,
+    melt_quench,
+)
 from matterscape.dynamics.records import Record
 from matterscape.dynamics.relaxation import Relaxation, relax
 from matterscape.dynamics.resumable import run_in_folder, runs_folder
@@ -27,6 +33,7 @@ __all__ = [
     "VelocityVerlet",
     "amorphous_silica",
     "amorphous_silicon",
+    "amorphous_silicon_carbide",
     "melt_quench",
     "relax",
     "run_in_folder",

@@ -1,4 +1,4 @@
-"""Glasses by melting and quenching, and ready-made amorphous silicon and silica."""
+"""Glasses by melting and quenching, and ready-made amorphous silicon, silica and silicon carbide."""
 
 import json
 import math
@@ -20,7 +20,14 @@ from matterscape.dynamics.thermostats import StochasticVelocityRescaling
 from matterscape.potentials import Potential
 from matterscape.progress import progress
 from matterscape.structures import Structures
-from matterscape.structures.networks import SCHEDULE, decorate_bridges, www_network
+from matterscape.structures.networks import (
+    GRAM_PER_CUBIC_CENTIMETRE,
+    SCHEDULE,
+    Network,
+    alternate_species,
+    decorate_bridges,
+    www_network,
+)
 
 RECORDED = ("temperature_K", "potential_energy", "volume")
 SAVES = 100  # restart files over a whole run
@@ -241,6 +248,7 @@ def amorphous_silicon(
     *,
     seed: int = 0,
     schedule: Sequence[tuple[float, int]] = SCHEDULE,
+    network: Network | None = None,
     cell: bool | str = "isotropic",
     force_tolerance: float = 1e-4,
 ) -> Relaxation:
@@ -254,21 +262,16 @@ def amorphous_silicon(
         By default Tersoff's for silicon (Phys. Rev. B 39, 5566 (1989)).
     seed, schedule
         Of :func:`~matterscape.structures.networks.www_network`.
+    network : Network, optional
+        One that exists, instead of a new one of ``n_atoms``.
     cell, force_tolerance
         Of :func:`~matterscape.dynamics.relaxation.relax`.
     """
     from matterscape.potentials.tersoff import Tersoff
 
     potential = Tersoff.silicon() if potential is None else potential
-    network = www_network(n_atoms, seed, schedule)
-    return relax(
-        network.to_ase("Si"),
-        potential,
-        cell=cell,
-        force_tolerance=force_tolerance,
-        method="conjugate-gradient",
-        max_steps=MOST_STEPS,
-    )
+    network = www_network(n_atoms, seed, schedule) if network is None else network
+    return _relaxed(network.to_ase("Si"), potential, cell, force_tolerance)
 
 
 def amorphous_silica(
@@ -277,6 +280,7 @@ def amorphous_silica(
     *,
     seed: int = 0,
     schedule: Sequence[tuple[float, int]] = SCHEDULE,
+    network: Network | None = None,
     density_g_cm3: float = 2.20,
     anneal_temperature_K: float = 1200.0,
     anneal_ps: float = 10.0,
@@ -295,6 +299,8 @@ def amorphous_silica(
         By default the silica parameters of Munetoh et al. (Comput. Mater. Sci. 39, 334 (2007)) in Tersoff's form.
     seed, schedule
         Of :func:`~matterscape.structures.networks.www_network`; the seed also serves the dynamics.
+    network : Network, optional
+        Of silicon, one that exists, instead of a new one of ``n_silicon``.
     density_g_cm3 : float
         In g/cm^3.
     anneal_temperature_K, anneal_ps, quench_rate_K_per_ps : float
@@ -307,7 +313,8 @@ def amorphous_silica(
     from matterscape.potentials.tersoff import Tersoff
 
     potential = Tersoff.silica() if potential is None else potential
-    start = decorate_bridges(www_network(n_silicon, seed, schedule), "Si", "O", density_g_cm3=density_g_cm3)
+    network = www_network(n_silicon, seed, schedule) if network is None else network
+    start = decorate_bridges(network, "Si", "O", density_g_cm3=density_g_cm3)
     settled = relax(start, potential, force_tolerance=0.5)  # no more than a start for the dynamics
     cooled = melt_quench(
         settled.structures,
@@ -318,8 +325,71 @@ def amorphous_silica(
         seed=seed,
         folder=folder,
     )
+    return _relaxed(cooled.structures, potential, cell, force_tolerance)
+
+
+def amorphous_silicon_carbide(
+    n_atoms: int = 216,
+    potential: Potential | None = None,
+    *,
+    seed: int = 0,
+    schedule: Sequence[tuple[float, int]] = SCHEDULE,
+    network: Network | None = None,
+    density_g_cm3: float = 3.0,
+    anneal_temperature_K: float = 2000.0,
+    anneal_ps: float = 20.0,
+    quench_rate_K_per_ps: float = 170.0,
+    cell: bool | str = False,
+    force_tolerance: float = 1e-4,
+    folder: str | os.PathLike | None = None,
+) -> Relaxation:
+    """Amorphous silicon carbide: silicon and carbon on a random network, few like bonds, annealed, cooled, relaxed.
+
+    Parameters
+    ----------
+    n_atoms : int
+        8 k^3 with k from 2.
+    potential : Potential, optional
+        By default Tersoff's for silicon carbide (Phys. Rev. B 39, 5566 (1989)).
+    seed, schedule
+        Of :func:`~matterscape.structures.networks.www_network`; the seed also serves the species and the dynamics.
+    network : Network, optional
+        One that exists, instead of a new one of ``n_atoms``.
+    density_g_cm3 : float
+        In g/cm^3.
+    anneal_temperature_K, anneal_ps, quench_rate_K_per_ps : float
+        Time at temperature, then cooling to 300 K; by default 20 and 10 ps.
+    cell, force_tolerance
+        Of the last relaxation.
+    folder : path, optional
+        See :func:`melt_quench`.
+    """
+    from matterscape.potentials.tersoff import Tersoff
+
+    potential = Tersoff.silicon_carbide() if potential is None else potential
+    network = www_network(n_atoms, seed, schedule) if network is None else network
+    start = alternate_species(network, ("Si", "C"), seed=seed)
+    check_number("density_g_cm3", density_g_cm3, "g/cm^3", positive=True)
+    volume = start.get_masses().sum() * GRAM_PER_CUBIC_CENTIMETRE / density_g_cm3
+    start.set_cell(start.cell * (volume / start.get_volume()) ** (1 / 3), scale_atoms=True)
+    settled = relax(start, potential, force_tolerance=0.5)
+    cooled = melt_quench(
+        settled.structures,
+        potential,
+        melt_temperature_K=anneal_temperature_K,
+        quench_rate_K_per_ps=quench_rate_K_per_ps,
+        melt_ps=anneal_ps,
+        seed=seed,
+        folder=folder,
+    )
+    return _relaxed(cooled.structures, potential, cell, force_tolerance)
+
+
+def _relaxed(
+    structures: Structures | Atoms, potential: Potential, cell: bool | str, force_tolerance: float
+) -> Relaxation:
     return relax(
-        cooled.structures,
+        structures,
         potential,
         cell=cell,
         force_tolerance=force_tolerance,

@@ -16,6 +16,7 @@ _NAMES = {
     "Settings": "exploration",
     "build_map": "build",
     "cluster": "neighbours",
+    "mode_map": "vibrations",
     "nearest": "neighbours",
     "project": "projection",
     "pseudo_species": "hyperparameters",

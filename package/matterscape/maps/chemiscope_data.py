@@ -41,6 +41,10 @@ class MapResult:
         The fitted model that predictions and rigidities come from.
     remarks : tuple of str
         Sentences about what was left out or chosen automatically.
+    shapes : dict or None
+        Arrows, ellipsoids and the like, in chemiscope's format.
+    viewer : dict
+        Settings of chemiscope's structure viewer beyond its own.
     """
 
     coordinates: np.ndarray
@@ -54,6 +58,8 @@ class MapResult:
     features: np.ndarray | None = field(default=None, repr=False)
     model: Any = field(default=None, repr=False)
     remarks: tuple[str, ...] = ()
+    shapes: dict[str, Any] | None = field(default=None, repr=False)
+    viewer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n_samples = len(self.frames) if self.environments is None else len(self.environments)
@@ -106,13 +112,14 @@ class MapResult:
             structures=[_geometry(atoms) for atoms in self.frames],
             properties=columns,
             environments=environments,
+            shapes=self.shapes,
             metadata={"name": name, "description": self._description()},
             settings=chemiscope.quick_settings(
                 **axes,
                 map_color=self.colour,
                 periodic=any(atoms.pbc.any() for atoms in self.frames),
                 target=self.level,
-                structure_settings={"supercell": [1, 1, 1]},
+                structure_settings={"supercell": [1, 1, 1], **self.viewer},
             ),
         )
 

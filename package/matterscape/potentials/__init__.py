@@ -8,6 +8,7 @@ from matterscape.potentials.composition import Scaled, Sum, mix
 from matterscape.potentials.coulomb import Coulomb, Ionic, alkali_halide
 from matterscape.potentials.eam import EAM
 from matterscape.potentials.evaluator import Evaluator
+from matterscape.potentials.external import ExternalPotential
 from matterscape.potentials.force_constants import ForceConstants
 from matterscape.potentials.gay_berne import Ellipsoid, GayBerne
 from matterscape.potentials.lennard_jones import LennardJones
@@ -39,6 +40,7 @@ __all__ = [
     "Ellipsoid",
     "Evaluation",
     "Evaluator",
+    "ExternalPotential",
     "ForceConstants",
     "GayBerne",
     "InversePower",

@@ -69,7 +69,7 @@ def _column(m, a, n, types, centre_type, parameters, tables, kind, scratch, colu
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _expand(n, matrix, blocks):
+def expand(n, matrix, blocks):
     """Blocks ((n + 1)^2, 3, 3) between centre (0) and neighbours from the neighbours' matrix (3 n, 3 n)."""
     blocks[:] = 0.0
     for j in range(n):
@@ -101,7 +101,7 @@ def star_hessians(
             for c in range(3 * n):
                 # by rows, as the matrix is symmetric up to rounding
                 _column(c // 3, c % 3, n, neighbour_types, types[i], parameters, tables, kind, scratch, matrix[c])
-            _expand(n, matrix, blocks[block_offsets[m] : block_offsets[m + 1]])
+            expand(n, matrix, blocks[block_offsets[m] : block_offsets[m + 1]])
 
 
 @numba.njit(nogil=True, cache=True)
@@ -180,4 +180,4 @@ def contract_stars(vector, star_offsets, atoms, value_offsets, values, max_chunk
             for q in range(3 * n):
                 for p in range(q):
                     matrix[q, p] = matrix[p, q]
-            _expand(n, matrix, blocks[block_offsets[i] : block_offsets[i + 1]])
+            expand(n, matrix, blocks[block_offsets[i] : block_offsets[i + 1]])

@@ -54,7 +54,7 @@ class StarPotential(LocalPotential):
 
         Source: W. Squire and G. Trapp, SIAM Review 40, 110 (1998).
         """
-        stars = _Stars(self, structures)
+        stars = Stars(self, structures)
         total = None
         for start, stop in stars.portions(MAX_TERMS):
             blocks = StarBlocks(stars.offsets, stars.atoms, stars.shifts, start, stop)
@@ -85,7 +85,7 @@ class StarPotential(LocalPotential):
             If a species has no parameters, or the step is not a positive, finite number.
         """
         check_number("step", step, "Å", positive=True)
-        stars = _Stars(self, structures)
+        stars = Stars(self, structures)
         sizes = 3 * np.diff(stars.offsets)
         value_offsets = np.concatenate([[0], np.cumsum(sizes * (sizes + 1) * (sizes + 2) // 6)])
         values = np.empty(value_offsets[-1])
@@ -94,7 +94,7 @@ class StarPotential(LocalPotential):
         return ThirdOrder(stars.offsets, stars.atoms, stars.shifts, value_offsets, values, structures, float(asymmetry))
 
 
-class _Stars:
+class Stars:
     """The stars of all atoms and the arguments that the kernels of their derivatives share."""
 
     def __init__(self, potential: StarPotential, structures: Structures):

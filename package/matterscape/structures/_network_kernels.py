@@ -483,3 +483,22 @@ def count_rings(neighbours, images, largest):
     for size in range(1, largest + 1):
         counts[size] //= size
     return counts
+
+
+@numba.njit(nogil=True, cache=True)
+def swap_unlike(neighbours, signs, generator, n_attempts):
+    """Swap unlike signs (N,) in place so that few bonds join like ones; the temperature falls from one bond to zero."""
+    for attempt in range(n_attempts):
+        first, second = generator.integers(0, len(signs)), generator.integers(0, len(signs))
+        if signs[first] == signs[second]:
+            continue
+        # each like bond counts +1 before and -1 after; a bond between the two stays unlike
+        change = 0.0
+        for k in range(neighbours.shape[1]):
+            if neighbours[first, k] != second:
+                change -= signs[first] * signs[neighbours[first, k]]
+            if neighbours[second, k] != first:
+                change -= signs[second] * signs[neighbours[second, k]]
+        temperature = 1 - attempt / n_attempts
+        if change <= 0 or generator.random() < math.exp(-change / temperature):
+            signs[first], signs[second] = signs[second], signs[first]

@@ -495,3 +495,47 @@ def decorate_bridges(network: Network, centre: str = "Si", bridge: str = "O", *,
     )
     atoms.wrap()
     return atoms
+
+
+def alternate_species(
+    network: Network,
+    species: tuple[str, str] = ("Si", "C"),
+    *,
+    seed: int | np.random.Generator = 0,
+    n_sweeps: int = 200,
+) -> Atoms:
+    """Two elements on a network, half and half, with as few bonds between like atoms as swaps can reach.
+
+    Pairs of unlike atoms are swapped by Metropolis' rule on the number of like bonds, whose temperature falls linearly
+    from one bond to zero. Rings with an odd number of atoms leave some like bonds in every network.
+
+    Parameters
+    ----------
+    network : Network
+    species : two str
+        Chemical symbols.
+    seed : int or numpy.random.Generator
+    n_sweeps : int
+        Attempted swaps per atom.
+
+    Returns
+    -------
+    ase.Atoms
+        On the positions of the network, which are not scaled to the new bonds.
+
+    Raises
+    ------
+    ValueError
+        For unknown symbols, two equal ones or fewer than one sweep.
+    """
+    if len(set(species)) != 2 or any(symbol not in atomic_numbers or symbol == "X" for symbol in species):
+        raise ValueError(f"species is {species!r}; accepted are two different chemical symbols")
+    if isinstance(n_sweeps, bool) or not isinstance(n_sweeps, int | np.integer) or n_sweeps < 1:
+        raise ValueError(f"n_sweeps is {n_sweeps!r}; accepted is a whole number from 1")
+    generator = np.random.default_rng(seed)
+    n_atoms = len(network.positions)
+    signs = np.where(generator.permutation(n_atoms) < n_atoms // 2, 1, -1)
+    kernels.swap_unlike(network.neighbours, signs, generator, n_sweeps * n_atoms)
+    atoms = network.to_ase(species[0])
+    atoms.symbols[signs < 0] = species[1]
+    return atoms

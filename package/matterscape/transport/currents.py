@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Unit of a current of each kind; all are sums over atoms, not densities.
 UNITS = {"energy": "eV Å/ps", "charge": "e Å/ps", "number": "Å/ps", "mass": "amu Å/ps"}
+# Unit of a recorded flux, and what flows.
+_KIND_OF = {"eV Å / ASE time": "energy", "e Å / ASE time": "charge", "Å / ASE time": "number"}
 # A time mean this small, in units of its width for white noise, has been subtracted: by chance it occurs once in 10^6
 # series of one component, and writing a table with seven digits leaves less.
 _SUBTRACTED = 1e-6
@@ -117,9 +119,9 @@ class Currents:
         simulation : Simulation
             With records of ``heat_flux``, ``charge_flux`` or ``species_flux`` at one stride.
         currents : mapping of str to str, optional
-            Name of each current, and the record that it is read from: ``"heat_flux"``, ``"charge_flux"``, or
-            ``"species_flux:Li"`` for the summed velocities of one element. By default ``energy`` and ``charge``,
-            those that were recorded.
+            Name of each current, and the record that it is read from: ``"heat_flux"``, ``"charge_flux"``,
+            ``"species_flux:Li"`` for the summed velocities of one element, or the name of a record of a function that
+            gives a flux (B, 3) in a unit of these. By default ``energy`` and ``charge``, those that were recorded.
         structure : int
             Which structure of the batch.
         temperature_K : float, optional
@@ -145,19 +147,23 @@ class Currents:
         rows, kinds, strides, starts = [], [], set(), set()
         for name, source in currents.items():
             record, _, element = source.partition(":")
-            if record not in ("heat_flux", "charge_flux", "species_flux") or record not in records:
-                raise ValueError(
-                    f"current {name!r} is to be read from {source!r}; the simulation recorded {', '.join(records)}, "
-                    "accepted are heat_flux, charge_flux, and species_flux:X for an element X"
-                )
-            values = records[record].values[:, structure]
-            if record == "species_flux":
+            kind = _KIND_OF.get(records[record].unit) if record in records else None
+            values = records[record].values if kind else np.empty(0)
+            if values.shape[1:2] == (simulation.state.n_structures,):
+                values = values[:, structure]
+            if record == "species_flux" and kind:
                 number = atomic_numbers.get(element)
                 if number not in simulation.species:
                     raise ValueError(f"current {name!r} is to be read from {source!r}, an element that does not occur")
                 values = values[:, simulation.species.index(number)]
+            if values.shape[1:] != (3,):
+                raise ValueError(
+                    f"current {name!r} is to be read from {source!r}; the simulation recorded {', '.join(records)}, "
+                    "accepted are heat_flux, charge_flux, species_flux:X for an element X, and other fluxes (B, 3) in "
+                    f"{', '.join(_KIND_OF)}"
+                )
             rows.append(values.T * _PER_PS)
-            kinds.append({"heat_flux": "energy", "charge_flux": "charge", "species_flux": "number"}[record])
+            kinds.append(kind)
             strides.add(records[record].every)
             starts.add(records[record].first_step)
         if not rows or len(strides) > 1 or len(starts) > 1:

@@ -10,11 +10,13 @@ from matterscape.dynamics.quenching import (
     Segment,
     amorphous_silica,
     amorphous_silicon,
+    amorphous_silicon_carbide,
     melt_quench,
     target_temperature,
 )
 from matterscape.dynamics.simulation import Simulation
 from matterscape.potentials.stillinger_weber import StillingerWeber
+from matterscape.structures.networks import www_network
 
 pytestmark = pytest.mark.unit
 
@@ -114,6 +116,20 @@ def test_silica_starts_from_bridges_and_ends_at_rest(monkeypatch):
     assert atoms.get_masses().sum() / atoms.get_volume() * 1.66053907 == pytest.approx(2.20, rel=1e-6)
     silicon = coordination_numbers(atoms, 2.0, "O")[:64]
     assert glass.converged.all() and (silicon == 4).mean() > 0.85
+
+
+def test_silicon_carbide_alternates_at_the_density_asked_for(monkeypatch):
+    def short(structures, potential, **options):
+        assert options["melt_temperature_K"] == 2000 and options["melt_ps"] == 20
+        return melt_quench(structures, potential, **{**options, "melt_ps": 0.02, "quench_rate_K_per_ps": 85000.0})
+
+    monkeypatch.setattr(module, "melt_quench", short)
+    network = www_network(64, 3, ((2.0, 10), (0.5, 15), (0.3, 15)))
+    glass = amorphous_silicon_carbide(network=network, seed=3, force_tolerance=1e-2)
+    atoms = glass.to_ase()[0]
+    assert atoms.get_chemical_formula() == "C32Si32" and glass.converged.all()
+    assert atoms.get_masses().sum() / atoms.get_volume() * 1.66053907 == pytest.approx(3.0, rel=1e-6)
+    assert coordination_numbers(atoms, 2.3, "C")[atoms.numbers == 14].mean() > 2.5
 
 
 @pytest.mark.parametrize(

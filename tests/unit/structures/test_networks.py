@@ -11,6 +11,7 @@ from matterscape.structures.networks import (
     SILICON,
     Keating,
     Network,
+    alternate_species,
     decorate_bridges,
     diamond_network,
     network_statistics,
@@ -277,6 +278,22 @@ def test_bridges_sit_on_the_bonds_at_the_density_asked_for(glass):
     np.testing.assert_allclose(np.sort(distances[bonded])[::4], np.sort(lengths.ravel())[::2] * scale / 2)
 
 
+def like_bonds(network, atoms):
+    bonds, _ = network.bonds
+    return (atoms.numbers[bonds[:, 0]] == atoms.numbers[bonds[:, 1]]).mean()
+
+
+def test_two_species_alternate_where_rings_allow(glass):
+    crystal = diamond_network(3)
+    assert like_bonds(crystal, alternate_species(crystal, seed=1)) == 0
+    atoms = alternate_species(glass, ("Si", "C"), seed=1)
+    assert sorted(np.bincount(atoms.numbers)[[6, 14]]) == [len(atoms) // 2] * 2
+    shuffled = atoms.copy()
+    shuffled.numbers = np.random.default_rng(0).permutation(atoms.numbers)
+    assert 0 < like_bonds(glass, atoms) < 0.2 < 0.4 < like_bonds(glass, shuffled)
+    assert (alternate_species(glass, seed=1).numbers == atoms.numbers).all()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -289,6 +306,8 @@ def test_bridges_sit_on_the_bonds_at_the_density_asked_for(glass):
         (lambda: diamond_network(1), "n_repeat is 1"),
         (lambda: network_statistics(diamond_network(2), largest_ring=20), "largest_ring is 20"),
         (lambda: decorate_bridges(diamond_network(2), "Sj", density_g_cm3=2.2), "centre is 'Sj'"),
+        (lambda: alternate_species(diamond_network(2), ("Si", "Si")), "species is"),
+        (lambda: alternate_species(diamond_network(2), n_sweeps=0), "n_sweeps is 0"),
         (lambda: decorate_bridges(diamond_network(2), density_g_cm3=-1), "density_g_cm3 is -1"),
     ],
 )

@@ -1,6 +1,7 @@
 """Third-order force constants of a crystal's supercell."""
 
 import itertools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -11,8 +12,9 @@ from matterscape.potentials.base import Potential, check_potential
 from matterscape.potentials.star import StarPotential
 from matterscape.progress import progress
 from matterscape.structures import Structures
-from matterscape.transport.lattice.harmonic import force_constants
+from matterscape.transport.lattice.harmonic import force_constants, work_description
 from matterscape.transport.lattice.supercells import Supercell
+from matterscape.transport.lattice.unfinished import UnfinishedRows
 
 STEP = 5e-3
 
@@ -43,7 +45,11 @@ class CubicForceConstants:
 
 
 def cubic_force_constants(
-    potential: Potential, supercell: Supercell, *, step: float | None = None
+    potential: Potential,
+    supercell: Supercell,
+    *,
+    step: float | None = None,
+    file: str | os.PathLike | None = None,
 ) -> CubicForceConstants:
     """Third-order force constants by displacing the atoms of the primitive cell; translations give the rest.
 
@@ -56,11 +62,13 @@ def cubic_force_constants(
         Displacement in Å of a central difference of second derivatives, whose error falls as its square. If not given,
         the third derivatives of a star potential are its own, and those of others differences with 0.005 Å. Second
         derivatives are the potential's own, or differences of forces with the same step where it has none.
+    file : path, optional
+        Where unfinished work is kept, every 20 s and when interrupted, and goes on from.
 
     Raises
     ------
     ValueError
-        If the step is not a positive number.
+        If the step is not a positive number, or the file is of something else.
     """
     check_potential("potential", potential)
     if step is not None:
@@ -70,11 +78,13 @@ def cubic_force_constants(
     n_cells, n_atoms = order.shape
     size = 3 * n_atoms
     places = (3 * order[:, :, None] + np.arange(3)).reshape(-1)
-    values = np.empty((size, n_cells * size, n_cells * size))
     displaced = list(itertools.product(order[0], range(3)))
-    for row, (atom, axis) in enumerate(progress(displaced, "Third-order force constants")):
-        matrix = slope(atom, axis)
-        values[row] = (0.5 * (matrix + matrix.T))[np.ix_(places, places)]
+    work = work_description(potential, supercell.structures, step or 0.0)
+    with UnfinishedRows((size, n_cells * size, n_cells * size), file, work) as rows:
+        for atom, axis in progress(displaced[rows.done :], "Third-order force constants"):
+            matrix = slope(atom, axis)
+            rows.append((0.5 * (matrix + matrix.T))[np.ix_(places, places)])
+    values = rows.values
     values, asymmetry = _symmetrised(values.reshape(size, n_cells, size, n_cells, size), supercell.repeats)
     return CubicForceConstants(values, supercell, asymmetry)
 

@@ -1,6 +1,7 @@
 """Second-order force constants of any potential, and the images and sum rule that lattice dynamics needs."""
 
 import itertools
+import os
 
 import numpy as np
 
@@ -11,12 +12,21 @@ from matterscape.potentials.force_constants import ForceConstants
 from matterscape.progress import progress
 from matterscape.structures import Structures
 from matterscape.transport.lattice.supercells import check_force_constants
+from matterscape.transport.lattice.unfinished import UnfinishedRows
 
 STEP = 1e-3
 
 
-def force_constants(potential: Potential, structures: Structures, *, step: float | None = None) -> ForceConstants:
+def force_constants(
+    potential: Potential,
+    structures: Structures,
+    *,
+    step: float | None = None,
+    file: str | os.PathLike | None = None,
+) -> ForceConstants:
     """Force constants by the potential's own second derivatives, or by central differences of its forces.
+
+    Any ASE calculator serves as an :class:`~matterscape.potentials.external.ExternalPotential`.
 
     Parameters
     ----------
@@ -25,6 +35,8 @@ def force_constants(potential: Potential, structures: Structures, *, step: float
         At a minimum of the energy, if vibrations are to follow.
     step : float, optional
         Displacement of each atom in Å for finite differences; the potential's :meth:`~Potential.hessian` if not given.
+    file : path, optional
+        Where finite differences that are not finished are kept, every 20 s and when interrupted, and go on from.
 
     Returns
     -------
@@ -37,32 +49,42 @@ def force_constants(potential: Potential, structures: Structures, *, step: float
     NotImplementedError
         If the potential has no second derivatives and no step is given.
     ValueError
-        If the step is not a positive number.
+        If the step is not a positive number, a file is given without one, or the file is of something else.
     """
     check_potential("potential", potential)
     if step is None:
+        if file is not None:
+            raise ValueError(f"file is {str(file)!r}; accepted is None without a step, as nothing is left unfinished")
         return potential.hessian(structures)
     check_number("step", step, "Å", positive=True)
     positions = structures.positions.detach().cpu().double().numpy().copy()
     cells = structures.cells.detach().cpu().double().numpy()
     evaluate = Evaluator(potential, structures)
     n_atoms = len(positions)
-    matrix = np.empty((n_atoms, 3, n_atoms, 3))
-    for atom, axis in progress(itertools.product(range(n_atoms), range(3)), "Force constants", 3 * n_atoms):
-        kept = positions[atom, axis]
-        ends = []
-        for sign in (1, -1):
-            positions[atom, axis] = kept + sign * step
-            evaluate(positions, cells)
-            ends.append(evaluate.forces.copy())
-        positions[atom, axis] = kept
-        matrix[atom, axis] = (ends[1] - ends[0]) / (2 * step)
+    displaced = list(itertools.product(range(n_atoms), range(3)))
+    with UnfinishedRows((3 * n_atoms, n_atoms, 3), file, work_description(potential, structures, step)) as rows:
+        for atom, axis in progress(displaced[rows.done :], "Force constants"):
+            kept = positions[atom, axis]
+            ends = []
+            for sign in (1, -1):
+                positions[atom, axis] = kept + sign * step
+                evaluate(positions, cells)
+                ends.append(evaluate.forces.copy())
+            positions[atom, axis] = kept
+            rows.append((ends[1] - ends[0]) / (2 * step))
+    matrix = rows.values.reshape(n_atoms, 3, n_atoms, 3)
     matrix = (matrix + matrix.transpose(2, 3, 0, 1)) / 2
     index = structures.structure_index.cpu().numpy()
     first, second = np.nonzero(index[:, None] == index)
     return ForceConstants.from_terms(
         first, second, np.zeros((len(first), 3), np.int64), matrix[first, :, second], structures
     )
+
+
+def work_description(potential: Potential, structures: Structures, step: float) -> str:
+    """What finite differences depend on, for the file that keeps them unfinished."""
+    arrays = (structures.species, structures.positions, structures.cells)
+    return f"{potential} {step!r} " + " ".join(str(array.detach().cpu().numpy().tolist()) for array in arrays)
 
 
 def nearest_images(force_constants: ForceConstants, tolerance: float = 1e-3) -> ForceConstants:

@@ -152,6 +152,31 @@ class Supercell:
             self.atoms[first], self.atoms[second], shifts, force_constants.blocks / self.n_cells, self.primitive
         )
 
+    def unfold(self, force_constants: ForceConstants) -> ForceConstants:
+        """Force constants of the supercell from those of the primitive cell, which every translation repeats.
+
+        Parameters
+        ----------
+        force_constants : ForceConstants
+            Of ``primitive``, resolved by image: they may reach farther than the supercell.
+
+        Raises
+        ------
+        ValueError
+            If they belong to another number of atoms.
+        """
+        check_force_constants(force_constants, self.primitive.n_atoms)
+        order, lattice = self.order, self.lattice
+        first = order[:, force_constants.first]  # (n_cells, P)
+        targets = lattice[first] + force_constants.shifts
+        cells = np.ravel_multi_index(tuple(np.moveaxis(targets % self.repeats, -1, 0)), self.repeats)
+        second = order[cells, force_constants.second]
+        shifts = (targets - lattice[second]) // self.repeats
+        blocks = np.broadcast_to(force_constants.blocks, (self.n_cells, *force_constants.blocks.shape))
+        return ForceConstants.from_terms(
+            first.ravel(), second.ravel(), shifts.reshape(-1, 3), blocks.reshape(-1, 3, 3), self.structures
+        )
+
 
 def remaining_repeats(
     structures: Structures | Atoms, repeats: Sequence[int], tolerance: float = TOLERANCE

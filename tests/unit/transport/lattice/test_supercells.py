@@ -47,6 +47,30 @@ def test_folded_force_constants_are_those_of_the_primitive_cell():
         assert np.abs(difference).max() < 1e-10
 
 
+def test_unfolded_force_constants_are_those_of_the_supercell():
+    """Also where the supercell is shorter than their reach, and back again."""
+    potential = StillingerWeber.silicon()
+    for supercell in (
+        Supercell.repeated(silicon(), (2, 3, 1)),
+        Supercell.found(shuffled_supercell((3, 2, 2)), (3, 2, 2)),
+    ):
+        own = potential.hessian(supercell.primitive)
+        unfolded, expected = supercell.unfold(own), potential.hessian(supercell.structures)
+        difference = unfolded + -1.0 * expected
+        assert np.abs(difference.blocks).max() < 1e-10 < np.abs(expected.blocks).max()
+        again = supercell.fold(unfolded) + -1.0 * own
+        assert np.abs(again.blocks).max() < 1e-12
+    with pytest.raises(ValueError, match="force_constants belong to 12 atoms; accepted are those of the 2 atoms here"):
+        Supercell.repeated(silicon(), (2, 3, 1)).unfold(
+            expected.from_terms(
+                *(np.zeros(0, np.int64),) * 2,
+                np.zeros((0, 3), np.int64),
+                np.zeros((0, 3, 3)),
+                Supercell.repeated(silicon(), (2, 3, 1)).structures,
+            )
+        )
+
+
 def _aligned(force_constants) -> np.ndarray:
     """Blocks sorted by the vector between the atoms and the atom's sublattice, told by its neighbours' side."""
     vectors = force_constants.vectors.round(4) + 0.0
