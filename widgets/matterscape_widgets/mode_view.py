@@ -73,7 +73,7 @@ class ModeView(Study):
     TypeError
         If ``modes`` are none.
     ValueError
-        If a property has the wrong shape or holds no finite numbers, or an argument names none.
+        If a property has the wrong shape, an argument names none, or no mode lies in the range.
     """
 
     chosen = traitlets.Tuple(traitlets.Int(), traitlets.Int(), default_value=(0, 0))
