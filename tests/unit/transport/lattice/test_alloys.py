@@ -1,4 +1,4 @@
-"""Sound in alloys: Born's approximation for any colour, measured attenuation, spacing of levels."""
+"""Sound in alloys: Born's approximation for any colour, measured attenuation, weak disorder."""
 
 import math
 
@@ -9,7 +9,7 @@ from ase.build import bulk
 from matterscape.potentials.tersoff import Tersoff
 from matterscape.structures import Structures
 from matterscape.structures.disorder import mass_field
-from matterscape.transport.lattice.alloys import MeasuredAttenuation, isotropic_born_half_widths, level_spacing
+from matterscape.transport.lattice.alloys import MeasuredAttenuation, isotropic_born_half_widths
 from matterscape.transport.lattice.crystals.mass_disorder import tamura_half_widths
 from matterscape.transport.lattice.modes import vibrational_modes
 from matterscape.transport.lattice.sound import fit_sound_peak
@@ -96,18 +96,6 @@ def test_measured_attenuation():
 def test_attenuation_refuses(omega, widths, message):
     with pytest.raises(ValueError, match=message):
         MeasuredAttenuation(omega, widths)
-
-
-def test_level_spacing():
-    structures = Structures.from_ase(bulk("Si", a=5.432, cubic=True).repeat(2))
-    modes = vibrational_modes(Tersoff.silicon().hessian(structures))
-    omega = np.linspace(1e-3, modes.angular_frequencies.max() * 1.1, 4000)
-    levels = np.trapezoid(1 / level_spacing(modes, omega), omega)
-    assert levels == pytest.approx(modes.vibrating.sum(), rel=0.03)
-    assert level_spacing(modes).shape == (1, 192)
-    mesh = vibrational_modes(Tersoff.silicon().hessian(Structures.from_ase(bulk("Si", a=5.432))), (2, 2, 2))
-    with pytest.raises(ValueError, match=r"modes are of a mesh \(2, 2, 2\); accepted are those of one wavevector"):
-        level_spacing(mesh)
 
 
 def test_weak_disorder_broadens_waves_as_tamura_says():
