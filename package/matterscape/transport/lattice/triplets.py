@@ -126,11 +126,12 @@ class TripletForceConstants:
         box = unit.cell.array * repeats[:, None]
         shifts, vectors, distances = ordered_images(unit.positions, places, box, reach=2.0)
         shifts = cells[:, None] + shifts * repeats
-        triplets = np.indices((n_atoms, len(cells), len(cells))).reshape(3, -1).T
-        numbers, images, shares = shortest_triangles(triplets, vectors, distances, tolerance)
-        i, j, k = triplets[numbers].T
         n_cells = supercell.n_cells
         values = cubic.values.reshape(n_atoms, 3, n_cells, n_atoms, 3, n_cells, n_atoms, 3)
+        held = values.any(axis=(1, 4, 7)).reshape(n_atoms, len(cells), len(cells))
+        triplets = np.argwhere(held)  # constants from a file may end at a cutoff
+        numbers, images, shares = shortest_triangles(triplets, vectors, distances, tolerance)
+        i, j, k = triplets[numbers].T
         return cls.from_terms(
             i,
             j % n_atoms,

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -83,6 +85,13 @@ def test_images_are_shared_without_loss(cubic, triplets):
     assert len(doubled.first) > 1.2 * len(found.first)
     vector = np.random.default_rng(1).normal(size=(2, 3))
     assert np.abs(doubled.contract(vector).dense() - triplets.contract(vector).dense()).max() < 1e-6
+
+
+def test_what_vanishes_is_left_out(cubic, triplets):
+    cut = np.where(np.abs(cubic.values) < 1e-6, 0.0, cubic.values)  # what finite differences leave at long range
+    found = TripletForceConstants.from_supercell(replace(cubic, values=cut))
+    assert len(found.first) < 2 * len(triplets.first)
+    assert _difference(found, triplets) < 1e-5
 
 
 def test_a_glass_cell_too(potential):
