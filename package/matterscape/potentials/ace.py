@@ -65,8 +65,8 @@ class ACEBasis:
     ValueError
         If a species is no chemical symbol, or a number is out of its range.
 
-    Source: R. Drautz, Phys. Rev. B 99, 014104 (2019); the transform is the first case of W. C. Witt et al., J. Chem.
-    Phys. 159, 164101 (2023), eq. 17.
+    Source: R. Drautz, Phys. Rev. B 99, 014104 (2019); the transform is the Agnesi transform of W. C. Witt et al.,
+    J. Chem. Phys. 159, 164101 (2023), with p = q.
     """
 
     species: Sequence[str]
@@ -180,7 +180,7 @@ class LinearACE(StarPotential):
     ValueError
         If there is another number of coefficients or energies, or one is not finite.
 
-    Source: R. Drautz, Phys. Rev. B 99, 014104 (2019), eqs. 3 and 29.
+    Source: R. Drautz, Phys. Rev. B 99, 014104 (2019).
     """
 
     operator = ace_operator
@@ -283,8 +283,9 @@ class LinearACE(StarPotential):
     @property
     def _polynomial(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Parameters, monomials (M, 3) and their coefficients (S, M), as the kernels of derivatives want them."""
-        values = np.ascontiguousarray(self.tables[0, :, 3:].numpy().T)
-        return self.parameters.numpy(), self.basis.products.factors, values
+        monomials = self.tables[0].numpy()
+        values = np.ascontiguousarray(monomials[:, 3:].T)
+        return self.parameters.numpy(), monomials[:, :3].astype(np.int64), values
 
 
 @dataclass(frozen=True)
