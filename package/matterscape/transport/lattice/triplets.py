@@ -98,8 +98,10 @@ class TripletForceConstants:
                 np.column_stack([members[m], members[n], members[o], shifts[n] - shifts[m], shifts[o] - shifts[m]])
             )
             blocks.append(full.transpose(0, 2, 4, 1, 3, 5).reshape(-1, 3, 3, 3))
-        keys = np.concatenate(keys)
-        return cls.from_terms(*keys[:, :3].T, keys[:, 3:6], keys[:, 6:], np.concatenate(blocks), third_order.structures)
+        keys, blocks = np.concatenate(keys), np.concatenate(blocks)
+        held = blocks.any(axis=(1, 2, 3))  # three neighbours of one atom need not have a term of their own
+        keys, blocks = keys[held], blocks[held]
+        return cls.from_terms(*keys[:, :3].T, keys[:, 3:6], keys[:, 6:], blocks, third_order.structures)
 
     @classmethod
     def from_supercell(cls, cubic: CubicForceConstants, tolerance: float = 1e-3) -> "TripletForceConstants":
