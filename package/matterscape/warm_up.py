@@ -13,6 +13,7 @@ def main() -> None:
     _dynamics()
     _ensembles()
     _transport()
+    _lattice()
     print(f"matterscape: kernels are compiled ({time.perf_counter() - start:.0f} s)")
 
 
@@ -164,6 +165,87 @@ def _transport() -> None:
     linewidths(couplings, 300.0, broadening_THz=0.5)
     qhgk(modes, np.full(modes.angular_frequencies.shape, 0.5), 300.0)
     LPSForceField().hessian(Structures.from_ase(li3ps4.gamma()))
+
+
+def _lattice() -> None:
+    import warnings
+
+    import numpy as np
+    from ase.build import bulk
+
+    from matterscape.datasets.glass_models import glass_model
+    from matterscape.models.ace_fit import fit_ace, labelled
+    from matterscape.potentials import Evaluator, Tersoff
+    from matterscape.potentials.ace import ACEBasis
+    from matterscape.structures import Structures
+    from matterscape.structures.disorder import mass_field
+    from matterscape.structures.networks import alternate_species, diamond_network
+    from matterscape.transport.lattice.allen_feldman import allen_feldman_scan
+    from matterscape.transport.lattice.crystals import density_of_states as crystals
+    from matterscape.transport.lattice.crystals.mass_disorder import born_half_widths, tamura_half_widths
+    from matterscape.transport.lattice.crystals.scattering import three_phonon_scattering
+    from matterscape.transport.lattice.cubic import cubic_force_constants
+    from matterscape.transport.lattice.linewidths import ModeCouplings, linewidths
+    from matterscape.transport.lattice.modes import vibrational_modes
+    from matterscape.transport.lattice.qhgk import qhgk
+    from matterscape.transport.lattice.spectral.block_matrix import BlockMatrix
+    from matterscape.transport.lattice.spectral.density_of_states import density_of_states
+    from matterscape.transport.lattice.spectral.kubo_greenwood import spectral_diffusivity
+    from matterscape.transport.lattice.spectral.wave_chains import wave_chains
+    from matterscape.transport.lattice.supercells import Supercell
+    from matterscape.transport.lattice.triplets import TripletForceConstants
+
+    tersoff = Tersoff.silicon()
+    glass = Structures.from_ase(glass_model("a-Si", 64))
+    constants, third_order = tersoff.hessian(glass), tersoff.third_order(glass)
+    modes = vibrational_modes(constants)
+    couplings = ModeCouplings(modes, third_order)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for single in (False, True):
+            half_widths = linewidths(couplings, 300.0, broadening_THz=0.5, single_precision=single)
+        linewidths(couplings, 300.0, broadening_THz=0.5, modes=[10, 11])
+        qhgk(modes, half_widths, 300.0)
+        allen_feldman_scan(modes, [0.1, 1.0], 300.0)
+
+    omega = np.linspace(1.0, 100.0, 20)
+    waves = 2 * np.pi / glass.cells[0].numpy()[0, 0] * np.eye(3)
+    for dtype in (np.float64, np.float32):
+        matrix = BlockMatrix.from_force_constants(constants).astype(dtype)
+        for branch in ("longitudinal", "transverse"):
+            wave_chains(matrix, glass, waves, branch, 20).structure_factor(omega, 1.0)
+        density_of_states(matrix, omega, 20)
+    spectral_diffusivity(constants, 10).values(omega)
+
+    crystal = Structures.from_ase(bulk("Si", a=5.432))
+    phonons = vibrational_modes(tersoff.hessian(crystal), (3, 3, 3))
+    three_phonon_scattering(phonons, TripletForceConstants.from_stars(tersoff.third_order(crystal)), 300.0)
+    three_phonon_scattering(
+        phonons,
+        TripletForceConstants.from_supercell(cubic_force_constants(tersoff, Supercell.repeated(crystal, (2, 2, 2)))),
+        300.0,
+        broadening_THz=0.5,
+        collisions=True,
+    )
+    tamura_half_widths(phonons, 0.1, broadening_THz=0.5)
+    born_half_widths(phonons, np.full((3, 3, 3, 2, 2), 0.1), broadening_THz=0.5)
+    crystals.density_of_states(tersoff.hessian(crystal), (3, 3, 3))
+    cube = bulk("Si", a=5.432, cubic=True).repeat(3)
+    mass_field(cube.positions, cube.cell.array, 0.5, "montecarlo", seed=0, short_range_order=(-0.1, 0.0, 0.0))
+    alternate_species(diamond_network(2))
+
+    basis = ACEBasis(("Si",), cutoff=4.0, max_radial=(3, 2, 2), max_angular=(2, 1))
+    frames = [bulk("Si", a=5.432 + 0.05 * number, cubic=True) for number in range(5)]
+    for number, frame in enumerate(frames):
+        frame.rattle(0.1, seed=number)
+    potential = fit_ace(basis, labelled(frames, tersoff), ridge=1e-6, members=1).potential
+    structures = Structures.from_ase(frames[0])
+    potential(structures)
+    evaluator = Evaluator(potential, structures)
+    for pieces in (False, True):
+        evaluator(structures.positions.numpy().copy(), structures.cells.numpy().copy(), pieces=pieces)
+    potential.hessian(structures)
+    potential.third_order(structures)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,13 @@ speeds = np.linalg.norm(crystal.group_velocities(), axis=2)
 lattice = ModeView(crystal, properties={"group velocity (Å/ps)": speeds}, title="Modes of a crystal")
 lattice
 """,
+    """
+from matterscape_widgets import LiveAtoms
+many = bulk("Si", "diamond", a=5.432, cubic=True) * (7, 6, 6)
+large = LiveAtoms(many, colour=np.arange(len(many)) % 7)
+large.update(vibration=np.random.default_rng(1).normal(size=(len(many), 3)))
+large
+""",
 ]
 ALLOY, CRYSTAL = 0, 1
 
@@ -60,7 +67,7 @@ def notebook(browser, lab):
     page.set_default_timeout(120_000)
     assert open_notebook(page, lab, lab.add("mode_view.ipynb", CELLS)) == []
     page.wait_for_function(
-        "() => document.querySelectorAll('.matterscape-atoms[data-draws]').length === 2", timeout=60_000
+        "() => document.querySelectorAll('.matterscape-atoms[data-draws]').length === 3", timeout=60_000
     )
     page.set_default_timeout(30_000)
     yield page
@@ -203,6 +210,26 @@ def test_axes_follow_their_menus(notebook):
     )
     execute(notebook, "lattice.controls['log'].value = True")
     assert python(notebook, "lattice.map.y_label").startswith("log10 of")
+
+
+def test_two_thousand_atoms_keep_moving(notebook):
+    atoms = notebook.locator(".matterscape-atoms").nth(2)
+    atoms.scroll_into_view_if_needed()
+    notebook.wait_for_timeout(500)
+    before = int(atoms.get_attribute("data-draws"))
+    notebook.wait_for_timeout(3000)
+    drawn = int(atoms.get_attribute("data-draws")) - before
+    print(f"{python(notebook, 'len(many)')} atoms without a graphics card: {drawn / 3:.0f} frames a second")
+    assert drawn >= 6
+
+
+def test_nothing_moves_out_of_sight(notebook):
+    atoms = notebook.locator(".matterscape-atoms").nth(2)
+    study(notebook, ALLOY)
+    notebook.wait_for_timeout(800)
+    before = atoms.get_attribute("data-draws")
+    notebook.wait_for_timeout(800)
+    assert atoms.get_attribute("data-draws") == before
 
 
 def test_dark_theme_and_narrow_window(notebook, pictures):

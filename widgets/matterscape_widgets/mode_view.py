@@ -11,6 +11,7 @@ import numpy as np
 import traitlets
 
 from matterscape.maps.vibrations import FREQUENCY, mode_map, name_and_unit
+from matterscape.transport.lattice.mode_properties import participation_ratios
 from matterscape.transport.lattice.mode_shapes import ModeShapes
 from matterscape.transport.lattice.modes import VibrationalModes
 
@@ -35,10 +36,10 @@ class ModeView(Study):
     ----------
     modes : VibrationalModes
         Of a glass at zero wavevector, or of a crystal on a mesh.
-    properties : dict of str to array_like
+    properties : dict of str to array_like, optional
         Names with units and a value for each mode: of shape (Q, 3 n) as the frequencies, (3 n,) where there is one
         wavevector, or one for each mode but the translations. nan is a missing value; text makes categories. The
-        frequency in THz is always there.
+        frequency in THz is always there, and the participation ratio if nothing is given.
     x, y, colour, size : str, optional
         Properties shown at first; by default frequency, and then those given in their order.
     chosen : (int, int), optional
@@ -72,7 +73,7 @@ class ModeView(Study):
     TypeError
         If ``modes`` are none.
     ValueError
-        If a property has the wrong shape or holds no finite numbers, or an argument names none.
+        If a property has the wrong shape, an argument names none, or no mode lies in the range.
     """
 
     chosen = traitlets.Tuple(traitlets.Int(), traitlets.Int(), default_value=(0, 0))
@@ -81,7 +82,7 @@ class ModeView(Study):
         self,
         modes: VibrationalModes,
         *,
-        properties: Mapping[str, Any],
+        properties: Mapping[str, Any] | None = None,
         x: str = FREQUENCY,
         y: str | None = None,
         colour: str | None = None,
@@ -93,6 +94,8 @@ class ModeView(Study):
         height: int = 420,
     ):
         self.shapes = ModeShapes(modes, repeats)
+        if properties is None:
+            properties = {"participation ratio": participation_ratios(modes)}
         columns = self.shapes.columns({FREQUENCY: modes.frequencies_THz, **properties})
         low, high = (-np.inf, np.inf) if range_THz is None else range_THz
         kept = (columns[FREQUENCY] >= low) & (columns[FREQUENCY] <= high)

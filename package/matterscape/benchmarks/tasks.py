@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from matterscape.benchmarks import potential_tasks, transport_tasks, uncertainty_tasks
+from matterscape.benchmarks import (
+    ace_tasks,
+    lattice_spectral_tasks,
+    potential_tasks,
+    transport_tasks,
+    uncertainty_tasks,
+)
 from matterscape.benchmarks.task import Calls, Task
 
 SOAP = {"cutoff": 5.0, "max_radial": 8, "max_angular": 6, "smearing": 0.3}
@@ -155,3 +161,4 @@ for _l in (6, 8, 10, 12):
         1_000,
     )
 TASKS |= potential_tasks.TASKS | uncertainty_tasks.TASKS | transport_tasks.TASKS
+TASKS |= lattice_spectral_tasks.TASKS | ace_tasks.TASKS

@@ -10,9 +10,9 @@ with the errors s_E, s_F and s_S that are expected of the three, the smoothness 
 of free atoms are fitted with them, without a penalty. The normal equations are summed structure by structure, so that
 the memory does not grow with their number.
 
-Source: R. Drautz, Phys. Rev. B 99, 014104 (2019), sec. IV, for the fit; W. C. Witt et al., J. Chem. Phys. 159, 164101
-(2023), sec. III, for the smoothness prior; E. V. Podryabinkin and A. V. Shapeev, Comput. Mater. Sci. 140, 171 (2017),
-for extrapolation told from the functions alone.
+Source: R. Drautz, Phys. Rev. B 99, 014104 (2019), for the fit; W. C. Witt et al., J. Chem. Phys. 159, 164101 (2023),
+for the smoothness prior; E. V. Podryabinkin and A. V. Shapeev, Comput. Mater. Sci. 140, 171 (2017), for extrapolation
+told from the functions alone.
 """
 
 import warnings
@@ -275,7 +275,7 @@ class _Equations:
     compositions: np.ndarray  # (n_frames, n_species) fractions
     stress_rows: np.ndarray  # (n_stresses, n_coefficients) in GPa
     stresses: np.ndarray
-    stress_folds: np.ndarray
+    stress_of: np.ndarray  # (n_stresses,) structure of each
     fold_of: np.ndarray
     scale: np.ndarray
     free: np.ndarray
@@ -292,58 +292,63 @@ class _Equations:
         free = np.linalg.lstsq(compositions, per_atom, rcond=1e-10)[0]
         n, n_species = basis.n_coefficients, len(numbers)
         scale = np.tile(basis.penalties, n_species)
-        parts, drawn, forces = ([NormalEquations.zero(n, n_species) for _ in range(k)] for k in _counts(fold_of, draws))
-        energy_rows, stress_rows, known, stress_folds = np.empty((len(frames), n)), [], [], []
+        forces = [NormalEquations.zero(n, n_species) for _ in range(int(fold_of.max()) + 1)]
+        of_draws = [NormalEquations.zero(n, n_species) for _ in draws]
+        energy_rows, stress_rows, known, stress_of = np.empty((len(frames), n)), [], [], []
         for index in progress(range(len(frames)), "Functions of the structures"):
-            structures = labels.structures[index]
-            rows = ace_rows(basis, structures)
-            n_atoms = structures.n_atoms
+            rows = ace_rows(basis, labels.structures[index])
+            n_atoms = len(frames[index])
             energy_rows[index] = rows.energy / n_atoms / scale
             of_forces = NormalEquations.zero(n, n_species)
             wanted = labels.forces[labels.atom_rows(index)].reshape(-1)
             of_forces.add_rows(-rows.jacobian / scale, np.zeros((3 * n_atoms, n_species)), wanted)
-            x, c = [energy_rows[index : index + 1]], [compositions[index : index + 1]]
-            y = [np.atleast_1d(per_atom[index] - compositions[index] @ free)]
-            errors = [np.full(1, expected[0])]
+            _add(forces[fold_of[index]], of_forces, 1.0)
+            for member, counts in enumerate(draws):
+                if counts[index]:
+                    _add(of_draws[member], of_forces, float(counts[index]))
             if stresses[index] is not None:
                 stress = rows.virials.reshape(3, 3, n) / frames[index].get_volume() / units.GPa
                 upper = np.triu_indices(3)
-                x.append(((stress + stress.swapaxes(0, 1)) / 2)[upper] / scale)
-                c.append(np.zeros((6, n_species)))
-                y.append(stresses[index][upper])
-                errors.append(np.full(6, expected[2]))
-                stress_rows.append(x[1])
-                known.append(y[1])
-                stress_folds.append(np.full(6, fold_of[index]))
-            weights = 1 / np.concatenate(errors)
-            total = NormalEquations.zero(n, n_species).add_rows(
-                np.concatenate(x) * weights[:, None], np.concatenate(c) * weights[:, None], np.concatenate(y) * weights
-            )
-            total = total + _times(of_forces, 1 / expected[1] ** 2)
-            fold = fold_of[index]
-            forces[fold] = forces[fold] + of_forces
-            parts[fold] = parts[fold] + total
-            for member, counts in enumerate(draws):
-                if counts[index]:
-                    drawn[member] = drawn[member] + _times(total, float(counts[index]))
-        # one number that makes lambda dimensionless
-        everything = sum(parts[1:], start=parts[0])
-        common = np.sqrt(np.trace(everything.xx) / n) or 1.0
-        return cls(
-            [part.rescaled(np.full(n, common)) for part in parts],
-            [part.rescaled(np.full(n, common)) for part in drawn],
-            [part.rescaled(np.full(n, common)) for part in forces],
-            energy_rows / common,
-            per_atom - compositions @ free,
-            compositions,
-            np.concatenate(stress_rows) / common if stress_rows else np.empty((0, n)),
-            np.concatenate(known) if known else np.empty(0),
-            np.concatenate(stress_folds) if stress_folds else np.empty(0, dtype=int),
-            fold_of,
-            scale * common,
-            free,
-            expected,
+                stress_rows.append(((stress + stress.swapaxes(0, 1)) / 2)[upper] / scale)
+                known.append(stresses[index][upper])
+                stress_of.append(np.full(6, index))
+        result = cls(
+            parts=[],
+            drawn=[],
+            forces=forces,
+            energy_rows=energy_rows,
+            energies=per_atom - compositions @ free,
+            compositions=compositions,
+            stress_rows=np.concatenate(stress_rows) if stress_rows else np.empty((0, n)),
+            stresses=np.concatenate(known) if known else np.empty(0),
+            stress_of=np.concatenate(stress_of) if stress_of else np.empty(0, dtype=int),
+            fold_of=fold_of,
+            scale=scale,
+            free=free,
+            expected=expected,
         )
+        result.parts = [result._weighted(part, (fold_of == fold).astype(float)) for fold, part in enumerate(forces)]
+        result.drawn = [result._weighted(part, counts.astype(float)) for part, counts in zip(of_draws, draws)]
+        # one number that makes lambda dimensionless
+        common = np.sqrt(sum(np.trace(part.xx) for part in result.parts) / n) or 1.0
+        for name in ("parts", "drawn", "forces"):
+            setattr(result, name, [part.rescaled(np.full(n, common)) for part in getattr(result, name)])
+        result.energy_rows /= common
+        result.stress_rows /= common
+        result.scale = scale * common
+        return result
+
+    def _weighted(self, forces: NormalEquations, counts: np.ndarray) -> NormalEquations:
+        """Equations of all rows with their expected errors, each structure (n_frames,) as often as it counts."""
+        total = NormalEquations.zero(*self.energy_rows.shape[1:], self.compositions.shape[1])
+        _add(total, forces, 1 / self.expected[1] ** 2)
+        weights = np.sqrt(counts) / self.expected[0]
+        total.add_rows(
+            self.energy_rows * weights[:, None], self.compositions * weights[:, None], self.energies * weights
+        )
+        weights = np.sqrt(counts[self.stress_of]) / self.expected[2]
+        no_baseline = np.zeros((len(weights), self.compositions.shape[1]))
+        return total.add_rows(self.stress_rows * weights[:, None], no_baseline, self.stresses * weights)
 
     def solved(self, equations: NormalEquations, regularisation: float) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients of the functions and energies of free atoms."""
@@ -361,7 +366,7 @@ class _Equations:
             predicted = self.energy_rows[own] @ solution.coefficients + self.compositions[own] @ solution.baseline
             energy[fold] = ((predicted - self.energies[own, None]) ** 2).sum(axis=0)
             force[fold] = self.forces[fold].squared_error(solution.coefficients)
-            own = self.stress_folds == fold
+            own = self.fold_of[self.stress_of] == fold
             difference = self.stress_rows[own] @ solution.coefficients - self.stresses[own, None]
             stress[fold] = (difference**2).sum(axis=0)
         losses = sum((part / e**2).sum(axis=0) for part, e in zip((energy, force, stress), self.expected))
@@ -382,15 +387,13 @@ class _Equations:
         return path, [ACEErrors(*map(float, errors)) for errors in zip(path.rmse, path.force_rmse, of_stress)]
 
 
-def _counts(fold_of: np.ndarray, draws: np.ndarray) -> tuple[int, int, int]:
-    n_folds = int(fold_of.max()) + 1
-    return n_folds, len(draws), n_folds
-
-
-def _times(equations: NormalEquations, factor: float) -> NormalEquations:
-    """Equations whose rows all weigh ``factor`` times as much in the sum of squares."""
-    parts = (factor * getattr(equations, name) for name in ("xx", "xc", "xy", "cc", "cy", "yy"))
-    return NormalEquations(*parts, equations.n_rows)
+def _add(total: NormalEquations, equations: NormalEquations, factor: float) -> None:
+    """Add equations whose rows weigh ``factor`` times as much in the sum of squares, in place."""
+    for name in ("xx", "xc", "xy", "cc", "cy"):
+        sums = getattr(total, name)
+        sums += factor * getattr(equations, name)
+    total.yy += factor * equations.yy
+    total.n_rows += equations.n_rows
 
 
 def _stress(atoms: Atoms, index: int) -> np.ndarray | None:

@@ -323,7 +323,7 @@ def star_jacobians(
     Parameters
     ----------
     offsets, types, centre_types, functions, parameters, factors, members, weights
-        As of :func:`star_features`.
+        As of :func:`star_features`; fastest if ``members`` ascend.
     atoms : array (P,), int64
         The atom that each pair leads to.
     vectors : array (P, 3)
@@ -337,29 +337,32 @@ def star_jacobians(
     layout, n_elements = _layout(parameters)
     longest, n_functions = 3 * np.diff(offsets).max(), features.shape[1]
     basis, gradient = np.empty(n_elements), np.empty((longest, n_elements))
-    by_basis = np.empty((n_elements, n_functions))
+    by_element, slopes = np.empty((n_elements, longest)), np.empty((n_functions, longest))
     for i in range(len(centre_types)):
         start, stop = offsets[i], offsets[i + 1]
+        size = 3 * (stop - start)
         _star_basis(start, stop, types, functions, layout, basis, gradient)
+        for q in range(size):
+            for element in range(n_elements):
+                by_element[element, q] = gradient[q, element]
         features[i] = 0.0
-        by_basis[:] = 0.0
+        slopes[:] = 0.0
         for m in range(len(members)):
             f, weight = members[m], weights[m]
             a, b, c = factors[m, 0], factors[m, 1], factors[m, 2]
-            by_basis[a, f] += weight * basis[b] * basis[c]
-            by_basis[b, f] += weight * basis[a] * basis[c]
-            by_basis[c, f] += weight * basis[a] * basis[b]
-            features[i, f] += weight * basis[a] * basis[b] * basis[c]
-        slopes = np.dot(gradient[: 3 * (stop - start)], by_basis)
+            on_a, on_b, on_c = basis[b] * basis[c] * weight, basis[a] * basis[c] * weight, basis[a] * basis[b] * weight
+            features[i, f] += on_a * basis[a]
+            for q in range(size):
+                slopes[f, q] += on_a * by_element[a, q] + on_b * by_element[b, q] + on_c * by_element[c, q]
         first = centre_types[i] * n_functions
         for p in range(start, stop):
             for b in range(3):
-                row = slopes[3 * (p - start) + b]
+                q = 3 * (p - start) + b
                 towards, own = jacobian[3 * atoms[p] + b], jacobian[3 * i + b]
                 for f in range(n_functions):
-                    towards[first + f] += row[f]
-                    own[first + f] -= row[f]
+                    towards[first + f] += slopes[f, q]
+                    own[first + f] -= slopes[f, q]
                 for a in range(3):
                     target, length = virials[3 * a + b], vectors[p, a]
                     for f in range(n_functions):
-                        target[first + f] += length * row[f]
+                        target[first + f] += length * slopes[f, q]

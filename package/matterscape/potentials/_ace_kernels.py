@@ -4,12 +4,13 @@ The lanes of one block are centres of the same species. Their k-th neighbours of
 that every step is arithmetic on lanes: harmonics and radial functions, the atomic basis A, the energy as a polynomial
 in A with its gradient g = dU/dA, and back through the harmonics to the edges.
 
-Layout of ``parameters`` (R, K), whose first two kinds of rows are those of all star potentials
-(:mod:`matterscape.potentials._stars`): row 0 holds the number S of species, the largest l and half the exponent of the
-radial transform; row 1 + a S + b the squared cut-off, the bond length r0, the transform's value at the cut-off, and
-where the cut-off function starts to fall, of neighbours b around centres a; row 1 + S^2 the number of radial functions of each l; row 2 + S^2 the energies of free
-atoms. ``tables`` (1, M, 3 + S): the three elements of the atomic basis that a monomial multiplies, and its coefficient
-for each species of the centre. Element 0 is 1; then come species, l and m, n as the fastest.
+Layout of ``parameters`` (R, K), whose first rows are those of all star potentials
+(:mod:`matterscape.potentials._stars`): row 0 holds the number S of species, the largest l, and half the exponent of
+the radial transform; row 1 + a S + b the squared cut-off, the bond length r0, the transform's value at the cut-off,
+and where the cut-off function starts to fall, of neighbours b around centres a; row 1 + S^2 the number of radial
+functions of each l; row 2 + S^2 the energies of free atoms. ``tables`` (1, M, 3 + S): the three elements of the atomic
+basis that a monomial multiplies, and its coefficient for each species of the centre. Element 0 is 1; then come
+species, l and m, with n as the fastest.
 """
 
 import numba

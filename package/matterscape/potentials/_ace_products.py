@@ -4,8 +4,8 @@ The atomic basis of a centre is A_znlm = sum over its neighbours of species z of
 order nu is sum_m C_m1..mnu A_z1n1l1m1 ... A_znunlnumnu with generalised Clebsch-Gordan coefficients C that couple
 l1 ... lnu to an invariant; with even l1 + ... + lnu it is also invariant under inversion.
 
-Source: R. Drautz, Phys. Rev. B 99, 014104 (2019), eqs. 14-29; G. Dusson et al., J. Comput. Phys. 454, 110946 (2022),
-sec. 3, for the symmetrisation and the rank.
+Source: R. Drautz, Phys. Rev. B 99, 014104 (2019); G. Dusson et al., J. Comput. Phys. 454, 110946 (2022), for the
+symmetrisation and the rank.
 """
 
 import itertools
@@ -36,9 +36,9 @@ class Products:
     n_elements : int
         Elements of the atomic basis, the first of them included.
     factors : ndarray (M, 3), int64
-        Elements that each monomial multiplies, ascending; sorted.
+        Elements that each monomial multiplies, ascending.
     functions : ndarray (M,), int64
-        The function that each monomial belongs to.
+        The function that each monomial belongs to, ascending.
     weights : ndarray (M,), float64
     labels : tuple of tuples
         Factors (z, n, l) of each function.
@@ -86,14 +86,13 @@ def invariant_products(n_species: int, max_radial: Sequence[int], max_angular: S
                 weights.append(values)
                 labels.append(combination)
     factors, functions, weights = (np.concatenate(parts) for parts in (factors, functions, weights))
-    sorting = np.lexsort((functions, *factors.T[::-1]))
     return Products(
         starts=starts,
         n_radial=n_radial,
         n_elements=1 + int(sizes.sum()),
-        factors=np.ascontiguousarray(factors[sorting]),
-        functions=functions[sorting],
-        weights=weights[sorting],
+        factors=np.ascontiguousarray(factors),
+        functions=functions,
+        weights=weights,
         labels=tuple(labels),
     )
 

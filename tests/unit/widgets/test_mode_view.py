@@ -142,6 +142,13 @@ def test_shares_of_elements_where_there_are_several():
     assert sum(shares) == pytest.approx(100, abs=0.1)
 
 
+def test_participation_is_shown_where_nothing_is_given(glass):
+    view = ModeView(glass)
+    assert view.map.y_label == "participation ratio"
+    shares = (glass.eigenvectors[0] ** 2).reshape(64, 3, -1).sum(axis=1)
+    np.testing.assert_allclose(view.properties["participation ratio"], 1 / (64 * (shares[:, 3:] ** 2).sum(axis=0)))
+
+
 def test_modes_outside_a_range_are_left_out(glass):
     frequencies = glass.frequencies_THz[0]
     view = ModeView(glass, properties={"a": np.arange(192.0)}, range_THz=(5, 12))

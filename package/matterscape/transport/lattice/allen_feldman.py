@@ -17,8 +17,8 @@ from matterscape.kernels import launch
 from matterscape.transport.lattice._qhgk_kernels import CHUNKS, scan_pairs
 from matterscape.transport.lattice.constants import CONDUCTIVITY
 from matterscape.transport.lattice.mode_properties import level_spacing
-from matterscape.transport.lattice.modes import VibrationalModes
-from matterscape.transport.lattice.qhgk import exchange_weights, full_tensors
+from matterscape.transport.lattice.modes import VelocityTile, VibrationalModes
+from matterscape.transport.lattice.qhgk import check_velocities, exchange_weights, full_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +63,7 @@ def allen_feldman_scan(
     temperature_K: float,
     *,
     statistics: str = "quantum",
+    velocities: Sequence[Sequence[VelocityTile]] | None = None,
 ) -> AllenFeldmanScan:
     """Conductivities of Allen and Feldman at many half widths, from one pass over the pairs of modes.
 
@@ -73,6 +74,9 @@ def allen_feldman_scan(
         eta in rad/ps, given to every mode.
     temperature_K : float
     statistics : "quantum" or "classical"
+    velocities : sequence of Q sequences of VelocityTile, optional
+        The tiles of each wavevector, ``list(modes.velocity_tiles(q))``, kept for more conductivities;
+        computed tile by tile and not kept if not given, in little memory.
 
     Warns
     -----
@@ -92,9 +96,8 @@ def allen_feldman_scan(
     modes.check_stable()
     half_widths = np.array(half_widths, dtype=np.float64)
     if half_widths.ndim != 1 or len(half_widths) == 0 or not (np.isfinite(half_widths) & (half_widths > 0)).all():
-        raise ValueError(
-            f"half_widths are {half_widths}; accepted are positive, finite numbers of rad/ps, at least one"
-        )
+        raise ValueError(f"half_widths are {half_widths}; accepted are positive numbers of rad/ps, at least one")
+    check_velocities(modes, velocities)
     spacing = level_spacing(modes)
     below = half_widths < spacing
     if below.any():
@@ -110,7 +113,7 @@ def allen_feldman_scan(
         omega = modes.angular_frequencies[q][vibrating]
         weights = exchange_weights(omega, temperature_K, statistics)
         chunks = np.zeros((CHUNKS, len(omega), len(half_widths)))
-        for start, velocity in modes.velocity_tiles(q):
+        for start, velocity in modes.velocity_tiles(q) if velocities is None else velocities[q]:
             with launch(None if scan_pairs.signatures else "Allen-Feldman scan"):
                 scan_pairs(start, omega, half_widths, *weights, velocity, tensors, chunks)
         diffusivities[:, q, vibrating] = chunks.sum(axis=0).T

@@ -27,8 +27,10 @@ from matterscape.transport.lattice.occupations import STATISTICS, heat_capacitie
 from matterscape.transport.lattice.qhgk import LatticeConductivity
 from matterscape.transport.lattice.sound import LINEAR_BELOW, SoundWaves
 
-#: Bins of a :class:`DiffusivityTable` by default.
+#: Bins of a :class:`ConductivityTable` by default.
 N_BINS = 400
+#: Heat capacity in k_B below which what a bin conducts is interpolated as it is.
+LEAST_CAPACITY = 1e-3
 #: ln(omega_P / omega) where integrals from zero begin; integrands fall at least as omega on this scale.
 LOWEST_LOGARITHM = 27.0
 BRANCHES = ("longitudinal", "transverse")
@@ -253,8 +255,8 @@ class Propagons:
 
 
 @dataclass(frozen=True, eq=False)
-class DiffusivityTable:
-    """Diffusivities of the modes of a model, summed in bins of frequency: what a conductivity needs, at any omega_P.
+class ConductivityTable:
+    """What the modes of a model conduct, in bins of frequency: all that an extrapolation needs, at any omega_P.
 
     Attributes
     ----------
@@ -263,9 +265,9 @@ class DiffusivityTable:
     centres : ndarray (B,)
         Mean frequency of the modes of each bin.
     temperatures_K : ndarray (T,)
-        Ascending; in between, sums are interpolated linearly in ln T.
-    sums : ndarray (T, B)
-        sum_n D_n / V over the modes of a bin, in 1/(Å ps), such that kappa = sum C D / V is that of the modes.
+        Ascending. In between, what a bin conducts by its heat capacity is interpolated linearly in ln T.
+    shares : ndarray (T, B)
+        Of the conductivity, in W/(m K).
     statistics : str
         Of the widths and of the conductivity.
     """
@@ -273,13 +275,13 @@ class DiffusivityTable:
     edges: np.ndarray
     centres: np.ndarray
     temperatures_K: np.ndarray
-    sums: np.ndarray
+    shares: np.ndarray
     statistics: str
 
     @classmethod
     def from_conductivities(
         cls, modes: VibrationalModes, conductivities: Sequence[LatticeConductivity], *, n_bins: int = N_BINS
-    ) -> "DiffusivityTable":
+    ) -> "ConductivityTable":
         """Bin what every mode contributes to conductivities at several temperatures, ascending, of one statistics."""
         check_whole("n_bins", n_bins, 1)
         statistics = {one.statistics for one in conductivities}
@@ -289,7 +291,6 @@ class DiffusivityTable:
                 f"conductivities have statistics {sorted(statistics)} at {temperatures.tolist()} K; accepted is one "
                 "kind, at temperatures that ascend"
             )
-        (statistics,) = statistics
         vibrating = modes.vibrating
         omega = modes.angular_frequencies[vibrating]
         edges = np.linspace(0, omega.max() * (1 + 1e-9), n_bins + 1)
@@ -297,14 +298,14 @@ class DiffusivityTable:
         counts = np.bincount(place, minlength=n_bins)
         middles = (edges[:-1] + edges[1:]) / 2
         centres = np.where(counts > 0, np.bincount(place, omega, n_bins) / np.maximum(counts, 1), middles)
-        sums = np.empty((len(temperatures), n_bins))
-        for row, one in enumerate(conductivities):
-            shares = np.trace(one.mode_tensors, axis1=2, axis2=3)[vibrating] / 3
-            # by the heat capacity of the bin, so that the conductivity is exact at this temperature
-            capacities = CONDUCTIVITY * _capacities(centres, temperatures[row], statistics)
-            total = np.bincount(place, shares, n_bins)
-            sums[row] = np.divide(total, capacities, out=np.zeros(n_bins), where=capacities > 1e-200)
-        return cls(edges, centres, temperatures, sums, statistics)
+        shares = [np.trace(one.mode_tensors, axis1=2, axis2=3)[vibrating] / 3 for one in conductivities]
+        return cls(
+            edges,
+            centres,
+            temperatures,
+            np.stack([np.bincount(place, row, n_bins) for row in shares]),
+            statistics.pop(),
+        )
 
     def conductivity(self, temperatures_K: np.ndarray | float, above: np.ndarray | float = 0.0) -> np.ndarray:
         """kappa_D in W/(m K): modes faster than omega_P ``above`` (rad/ps), which is broadcast against temperatures.
@@ -313,19 +314,22 @@ class DiffusivityTable:
         """
         temperatures, above = np.broadcast_arrays(np.asarray(temperatures_K, float), np.asarray(above, float))
         _check_positive("temperatures_K", temperatures, "K")
-        expanded = temperatures[..., None]
-        capacities = _capacities(self.centres, expanded, self.statistics)
         kept = np.clip((self.edges[1:] - above[..., None]) / np.diff(self.edges), 0, 1)
-        return CONDUCTIVITY * (self._sums_at(temperatures) * capacities * kept).sum(axis=-1)
+        return (self._ratios_at(temperatures) * self._capacities(temperatures[..., None]) * kept).sum(axis=-1)
 
-    def _sums_at(self, temperatures: np.ndarray) -> np.ndarray:
+    def _capacities(self, temperatures: np.ndarray) -> np.ndarray:
+        # modes that are frozen out still conduct a little in pairs with slower ones
+        return np.maximum(_capacities(self.centres, temperatures, self.statistics), LEAST_CAPACITY)
+
+    def _ratios_at(self, temperatures: np.ndarray) -> np.ndarray:
+        ratios = self.shares / self._capacities(self.temperatures_K[:, None])
         nodes = np.log(self.temperatures_K)
         if len(nodes) == 1:
-            return self.sums[0]
+            return ratios[0]
         x = np.clip(np.log(temperatures), nodes[0], nodes[-1])
         place = np.clip(np.searchsorted(nodes, x) - 1, 0, len(nodes) - 2)
         part = ((x - nodes[place]) / (nodes[place + 1] - nodes[place]))[..., None]
-        return (1 - part) * self.sums[place] + part * self.sums[place + 1]
+        return (1 - part) * ratios[place] + part * ratios[place + 1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -385,7 +389,7 @@ class Extrapolation:
 
 def extrapolate(
     propagons: Propagons,
-    diffusons: DiffusivityTable,
+    diffusons: ConductivityTable,
     temperatures_K: np.ndarray | float,
     *,
     limit: float,
@@ -396,7 +400,7 @@ def extrapolate(
     Parameters
     ----------
     propagons : Propagons
-    diffusons : DiffusivityTable
+    diffusons : ConductivityTable
         Its statistics, quantum or classical, are those of the result.
     temperatures_K : ndarray or float
     limit : float
@@ -428,7 +432,7 @@ def extrapolate(
 
 def plateau(
     propagons: Propagons,
-    diffusons: DiffusivityTable,
+    diffusons: ConductivityTable,
     temperature_K: float,
     fractions: Sequence[float] | np.ndarray,
 ) -> np.ndarray:
@@ -472,11 +476,11 @@ def bulk_allen_feldman(
 
 @dataclass(frozen=True, eq=False)
 class GlassSample:
-    """What one model of a glass tells: its sound waves and the diffusivities of its modes."""
+    """What one model of a glass tells: its sound waves and what its modes conduct."""
 
     longitudinal: SoundWaves
     transverse: SoundWaves
-    diffusons: DiffusivityTable
+    diffusons: ConductivityTable
 
 
 @dataclass(frozen=True, eq=False)

@@ -253,7 +253,7 @@ def linewidths(
             width,
             SHAPES[shape],
             device,
-            torch.device(device).type == "cpu",
+            _compiled(device),
         )
         full_widths = _of_glass(sums, own.start, omega, wanted, client, file)
     else:
@@ -303,6 +303,10 @@ def warn_of_broadening(omega: np.ndarray, width: float, levels: np.ndarray | Non
             f"{sparse} of {min(len(omega), SAMPLED_MODES)} modes looked at, whose widths are noise",
             stacklevel=3,
         )
+
+
+def _compiled(device: str) -> bool:
+    return torch.device(device).type == "cpu"
 
 
 def _of_crystal(

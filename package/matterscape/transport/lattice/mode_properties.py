@@ -6,7 +6,6 @@ import numpy as np
 
 from matterscape.checks import check_number, check_whole
 from matterscape.transport.lattice.modes import VibrationalModes
-from matterscape.transport.lattice.sum_rules import shortest_height
 
 if TYPE_CHECKING:
     from matterscape.transport.lattice.qhgk import LatticeConductivity
@@ -120,13 +119,11 @@ def plane_wave_character(modes: VibrationalModes, max_wavevector: float) -> tupl
     steps = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
     wavevectors = steps[len(steps) // 2 + 1 :] @ reciprocal  # one of each Q and -Q, whose waves have one share
     lengths = np.linalg.norm(wavevectors, axis=1)
-    wavevectors, lengths = wavevectors[lengths <= max_wavevector], lengths[lengths <= max_wavevector]
-    if len(wavevectors) == 0:
-        shortest = 2 * np.pi / shortest_height(reciprocal.T)
+    if lengths.min() > max_wavevector:
         raise ValueError(
-            f"max_wavevector is {max_wavevector} 1/Å; accepted are values from the cell's shortest on, below "
-            f"{shortest:.3g}"
+            f"max_wavevector is {max_wavevector} 1/Å; accepted is at least {lengths.min():.3g}, the cell's shortest"
         )
+    wavevectors, lengths = wavevectors[lengths <= max_wavevector], lengths[lengths <= max_wavevector]
     positions = modes.structures.positions.detach().cpu().double().numpy()
     vectors = modes.eigenvectors[0].reshape(len(positions), 3, -1)
     amplitudes = np.sqrt(modes.masses / modes.masses.sum())[:, None]

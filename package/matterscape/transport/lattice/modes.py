@@ -242,7 +242,10 @@ class _BlochSums:
     def dynamical_matrix(self, wavevector: np.ndarray, dtype: type) -> np.ndarray:
         """D (3 n, 3 n) in (rad/ps)^2."""
         phases = self._phases(wavevector, dtype)
-        matrix = self._dense(np.add.reduceat(phases[:, None, None] * self._blocks, self._starts, axis=0))
+        blocks = np.add.reduceat(phases[:, None, None] * self._blocks, self._starts, axis=0)
+        matrix = np.zeros((self.n_atoms, 3, self.n_atoms, 3), blocks.dtype)
+        matrix[self._places[0], :, self._places[1], :] = blocks
+        matrix = matrix.reshape(3 * self.n_atoms, -1)
         return 0.5 * (matrix + matrix.conj().T)
 
     def slope_blocks(self, wavevector: np.ndarray, dtype: type) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -261,7 +264,9 @@ class _BlochSums:
             raise ValueError("force_constants hold pairs of atoms in one order only; accepted are both orders of each")
         transposed = blocks[:, opposite.data - 1].swapaxes(2, 3)
         blocks = 0.5 * (blocks - transposed if real else blocks + transposed.conj())
-        return np.searchsorted(first, np.arange(self.n_atoms + 1)), second, np.ascontiguousarray(blocks)
+        kept = blocks.any(axis=(0, 2, 3))
+        starts = np.searchsorted(first[kept], np.arange(self.n_atoms + 1))
+        return starts, second[kept], np.ascontiguousarray(blocks[:, kept])
 
     def _check_images(self) -> None:
         """Raise if blocks of pairs far apart stand at no shift at all, as finite differences leave them."""
@@ -278,11 +283,6 @@ class _BlochSums:
         if np.dtype(dtype).kind == "f":
             return np.ones(len(self._vectors))
         return np.exp(1j * self._vectors @ (ANGULAR * np.linalg.solve(self._cell, wavevector)))
-
-    def _dense(self, blocks: np.ndarray) -> np.ndarray:
-        matrix = np.zeros((self.n_atoms, 3, self.n_atoms, 3), blocks.dtype)
-        matrix[self._places[0], :, self._places[1], :] = blocks
-        return matrix.reshape(3 * self.n_atoms, -1)
 
 
 def _checked_masses(structures: Structures, masses: np.ndarray | None) -> np.ndarray:

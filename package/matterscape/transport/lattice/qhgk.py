@@ -8,6 +8,7 @@ with the half widths g of the modes. C_nm is the mode's heat capacity where the 
 classical statistics. One half width for all modes gives the theory of Allen and Feldman.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,7 @@ from matterscape.transport.lattice._qhgk_kernels import (
     sum_pairs,
 )
 from matterscape.transport.lattice.constants import ANGULAR, CONDUCTIVITY
-from matterscape.transport.lattice.modes import VibrationalModes
+from matterscape.transport.lattice.modes import VelocityTile, VibrationalModes
 from matterscape.transport.lattice.occupations import heat_capacities, reduced_frequencies
 
 SHAPES = {"lorentz": LORENTZ, "gauss": GAUSS}
@@ -78,6 +79,7 @@ def qhgk(
     kind: str = "qhgk",
     shape: str = "lorentz",
     antiresonant: bool = False,
+    velocities: Sequence[Sequence[VelocityTile]] | None = None,
 ) -> LatticeConductivity:
     """Quasi-harmonic Green-Kubo conductivity.
 
@@ -99,6 +101,9 @@ def qhgk(
         L as above, or sqrt(pi) exp(-x^2/s^2) / s with s = 2 G, a shape that kALDo offers.
     antiresonant : bool
         Add L(omega_n + omega_m) to the lifetime of kind "qhgk", as kALDo offers; "full" has the weight that is right.
+    velocities : sequence of Q sequences of VelocityTile, optional
+        The tiles of each wavevector, ``list(modes.velocity_tiles(q))``, kept for more conductivities;
+        computed tile by tile and not kept if not given, in little memory.
 
     Raises
     ------
@@ -119,6 +124,7 @@ def qhgk(
         raise ValueError(f"statistics is {statistics!r} and kind 'full'; accepted with it is 'classical'")
     if antiresonant and kind != "qhgk":
         raise ValueError(f"antiresonant is True and kind {kind!r}; accepted with it is 'qhgk'")
+    check_velocities(modes, velocities)
     half_widths = _checked_widths(modes, half_widths)
     sums = np.zeros((*modes.angular_frequencies.shape, COLUMNS))
     for q, vibrating in enumerate(modes.vibrating):
@@ -126,7 +132,7 @@ def qhgk(
         capacities = heat_capacities(omega, temperature_K, statistics)
         weights = exchange_weights(omega, temperature_K, statistics)
         chunks = np.zeros((CHUNKS, len(omega), COLUMNS))
-        for start, velocity in modes.velocity_tiles(q):
+        for start, velocity in modes.velocity_tiles(q) if velocities is None else velocities[q]:
             with launch(None if sum_pairs.signatures else "QHGK"):
                 sum_pairs(
                     start,
@@ -154,6 +160,16 @@ def qhgk(
         kind,
         shape,
     )
+
+
+def check_velocities(modes: VibrationalModes, velocities: Sequence[Sequence[VelocityTile]] | None) -> None:
+    """Raise unless tiles, where given, hold all rows between the vibrating modes of every wavevector."""
+    if velocities is None:
+        return
+    found = [sum(tile.values.shape[1] for tile in tiles) for tiles in velocities]
+    expected = modes.vibrating.sum(axis=1).tolist()
+    if found != expected:
+        raise ValueError(f"velocities are tiles of {found} rows; accepted are {expected}, as of modes.velocity_tiles")
 
 
 def exchange_weights(omega: np.ndarray, temperature_K: float, statistics: str) -> tuple[np.ndarray, ...]:

@@ -236,7 +236,8 @@ def _mapped(function: Any, sums: WindowedSum, batches: Sequence, client: "Client
     if client is None:
         yield from (function(sums, batch) for batch in progress(batches, "Widths of modes"))
         return
-    [sent] = client.scatter([sums], broadcast=True)
+    # no hash: equal sums of another call may just be on their way out
+    [sent] = client.scatter([sums], broadcast=True, hash=False)
     futures = [client.submit(function, sent, batch, pure=False) for batch in batches]
     try:
         yield from (future.result() for future in progress(futures, "Widths of modes"))

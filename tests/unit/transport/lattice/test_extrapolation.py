@@ -11,7 +11,7 @@ from matterscape.structures import Structures
 from matterscape.transport.lattice.attenuation import AnharmonicWidths, Attenuation
 from matterscape.transport.lattice.constants import BOLTZMANN, CONDUCTIVITY, REDUCED_PLANCK
 from matterscape.transport.lattice.extrapolation import (
-    DiffusivityTable,
+    ConductivityTable,
     GlassSample,
     Propagons,
     SoundBranch,
@@ -186,10 +186,10 @@ def modes() -> VibrationalModes:
 
 
 @pytest.fixture(scope="module")
-def table(modes) -> DiffusivityTable:
+def table(modes) -> ConductivityTable:
     """At three temperatures."""
     widths = 1e-3 * np.abs(modes.angular_frequencies) ** 1.5
-    return DiffusivityTable.from_conductivities(modes, [qhgk(modes, widths, t) for t in TEMPERATURES])
+    return ConductivityTable.from_conductivities(modes, [qhgk(modes, widths, t) for t in TEMPERATURES])
 
 
 def test_table_holds_the_conductivity_of_the_modes(modes, table):
@@ -203,23 +203,26 @@ def test_table_holds_the_conductivity_of_the_modes(modes, table):
             chosen = modes.vibrating[0] & (modes.angular_frequencies[0] >= edge)
             kept = np.trace(own.mode_tensors[0][chosen], axis1=1, axis2=2).sum() / 3
             assert table.conductivity(temperature, edge) == pytest.approx(kept, rel=1e-9)
-    # widths, here the same at all temperatures, leave the sums nearly alone: capacities carry the rest
+    # widths are the same at all temperatures here: capacities carry nearly all of the change
     between = qhgk(modes, widths, 500.0).value
     assert table.conductivity(500.0) == pytest.approx(between, rel=0.01)
+    assert table.conductivity(20.0) <= table.conductivity(50.0)
     assert table.conductivity(np.array([[300.0], [900.0]]), np.array([0.0, 30.0, 60.0])).shape == (2, 3)
     with pytest.raises(ValueError, match="at temperatures that ascend"):
-        DiffusivityTable.from_conductivities(modes, [own, qhgk(modes, widths, 300.0)])
+        ConductivityTable.from_conductivities(modes, [own, qhgk(modes, widths, 300.0)])
 
 
-def debye_table(sound: Propagons, temperature: float) -> DiffusivityTable:
+def debye_table(sound: Propagons, temperature: float) -> ConductivityTable:
     """A model so large that below 25 rad/ps it conducts as its sound does, in narrow bins."""
     edges = np.linspace(0, 25.0, 5001)
     centres = (edges[:-1] + edges[1:]) / 2
-    sums = sum(
+    diffusivities = sum(
         b.density_of_states(centres) * b.speed**2 / (6 * sound.half_widths(b, centres, temperature))
         for b in sound.branches
     )
-    return DiffusivityTable(edges, centres, np.array([temperature]), (sums * np.diff(edges))[None], "quantum")
+    x = REDUCED_PLANCK * centres / (BOLTZMANN * temperature)
+    shares = CONDUCTIVITY * (x / 2 / np.sinh(x / 2)) ** 2 * diffusivities * np.diff(edges)
+    return ConductivityTable(edges, centres, np.array([temperature]), shares[None], "quantum")
 
 
 def test_where_to_cut_does_not_matter_for_a_large_model():

@@ -1,6 +1,7 @@
 """Widths of modes against the golden rule written out in SI units, meshes against supercells, symmetry."""
 
 import math
+import warnings
 from dataclasses import replace
 
 import ase.build
@@ -11,6 +12,8 @@ from ase import units
 from matterscape.potentials.stillinger_weber import StillingerWeber
 from matterscape.potentials.tersoff import Tersoff
 from matterscape.structures import Structures
+from matterscape.transport.lattice import linewidths as linewidths_module
+from matterscape.transport.lattice import windowed_widths
 from matterscape.transport.lattice._linewidth_kernels import GAUSS, LORENTZ, TRIANGLE, broadened_delta
 from matterscape.transport.lattice.cubic import cubic_force_constants
 from matterscape.transport.lattice.linewidths import ModeCouplings, linewidths
@@ -133,6 +136,108 @@ def test_peaks_have_unit_area():
         assert np.trapezoid(peak, x) == pytest.approx(area, abs=1e-4)
 
 
+def glass(repeats: int | tuple[int, int, int] = (2, 2, 1)) -> tuple[StillingerWeber, Structures]:
+    atoms = ase.build.bulk("Si", a=5.43, cubic=True).repeat(repeats)
+    atoms.rattle(0.04, seed=3)
+    return StillingerWeber.silicon(), Structures.from_ase(atoms)
+
+
+@pytest.mark.parametrize("shape", ["gauss", "triangle", "lorentz"])
+def test_windows_leave_nothing_out(shape, monkeypatch):
+    """Blocks of any size give the same widths; chosen modes have those they have among all."""
+    potential, structures = glass()
+    couplings = ModeCouplings(modes_of(potential, structures), potential.third_order(structures))
+    options = {"broadening_THz": 0.3, "shape": shape}
+    expected = linewidths(couplings, [300.0, 800.0], **options)
+    assert (expected[:, 0, 3:] > 0).all() and (expected[:, 0, :3] == 0).all()
+    chosen = [95, 3, 40, 41, 0, 77]
+    found = linewidths(couplings, [300.0, 800.0], modes=chosen, **options)
+    np.testing.assert_allclose(found, expected[:, 0, chosen], rtol=1e-6)
+    for sizes in ((7, 1, 1), (96, 5, 200)):
+        for name, size in zip(("MODES_PER_BLOCK", "MODES_PER_BATCH", "LEAST_MODES"), sizes):
+            monkeypatch.setattr(windowed_widths, name, size)
+        some = linewidths(couplings, 800.0, modes=chosen, **options)
+        np.testing.assert_allclose(some, expected[1, 0, chosen], rtol=1e-6)
+    np.testing.assert_allclose(linewidths(couplings, 300.0, **options), expected[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("shape, statistics", [("gauss", "quantum"), ("triangle", "classical"), ("lorentz", "quantum")])
+def test_single_precision_and_bodies_of_torch(shape, statistics, monkeypatch):
+    potential, structures = glass((2, 1, 1))
+    couplings = ModeCouplings(modes_of(potential, structures), potential.third_order(structures))
+    options = {"broadening_THz": 0.4, "shape": shape, "statistics": statistics}
+    expected = linewidths(couplings, [300.0, 50.0], **options)
+    single = linewidths(couplings, [300.0, 50.0], single_precision=True, **options)
+    np.testing.assert_allclose(single, expected, rtol=3e-5, atol=3e-6 * expected.max())
+    monkeypatch.setattr(linewidths_module, "_compiled", lambda device: False)
+    by_torch = linewidths(couplings, [300.0, 50.0], **options)
+    chosen = linewidths(couplings, [300.0, 50.0], modes=range(0, 48, 5), **options)
+    np.testing.assert_allclose(by_torch, expected, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(chosen, expected[:, 0, ::5], rtol=1e-6, atol=1e-12)
+
+
+def test_interrupted_sums_go_on(tmp_path, monkeypatch):
+    potential, structures = glass(1)
+    couplings = ModeCouplings(modes_of(potential, structures), potential.third_order(structures))
+    expected = linewidths(couplings, 300.0, broadening_THz=0.7)
+    file = tmp_path / "widths.npz"
+    compute, calls = windowed_widths.WindowedSum.of_triples, []
+
+    def stopping(self, own):
+        calls.append(len(own))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return compute(self, own)
+
+    monkeypatch.setattr(windowed_widths, "MODES_PER_BATCH", 4)
+    monkeypatch.setattr(windowed_widths.WindowedSum, "of_triples", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        linewidths(couplings, 300.0, broadening_THz=0.7, file=file)
+    np.testing.assert_allclose(linewidths(couplings, 300.0, broadening_THz=0.7, file=file), expected, rtol=1e-12)
+    assert len(calls) == 1 + -(-21 // 4)  # the first batch was not computed again
+    linewidths(couplings, 300.0, broadening_THz=0.7, file=file)
+    assert len(calls) == 1 + -(-21 // 4)
+    with pytest.raises(ValueError, match="of other modes, temperatures or broadening"):
+        linewidths(couplings, 301.0, broadening_THz=0.7, file=file)
+
+
+def test_on_a_cluster():
+    distributed = pytest.importorskip("distributed")
+    potential, structures = glass(1)
+    couplings = ModeCouplings(modes_of(potential, structures), potential.third_order(structures))
+    with distributed.Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None) as client:
+        for modes in (None, [5, 6, 20]):
+            there = linewidths(couplings, [300.0, 500.0], broadening_THz=0.7, modes=modes, client=client)
+            here = linewidths(couplings, [300.0, 500.0], broadening_THz=0.7, modes=modes)
+            np.testing.assert_array_equal(there, here)
+
+
+def test_warnings_of_broadenings_too_wide_and_too_narrow():
+    potential, structures = glass(1)
+    modes = modes_of(potential, structures)
+    couplings = ModeCouplings(modes, potential.third_order(structures))
+    lowest = modes.frequencies_THz[0, 3]
+    with pytest.warns(UserWarning, match="wider than the frequency of 1 modes"):
+        linewidths(couplings, 300.0, broadening_THz=1.0001 * lowest)
+    with pytest.warns(UserWarning, match=r"narrower than the spacing of the levels of pairs for \d+ of 21 modes"):
+        linewidths(couplings, 300.0, broadening_THz=1e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        linewidths(couplings, 300.0, broadening_THz=0.9 * lowest)
+
+
+def test_third_derivatives_of_another_potential_are_refused():
+    potential, structures = glass(3)
+    modes = modes_of(Tersoff.silicon(), structures)
+    ModeCouplings(modes, Tersoff.silicon().third_order(structures))
+    with pytest.raises(ValueError, match="third_order breaks the sum rule of rotations"):
+        ModeCouplings(modes, potential.third_order(structures))
+    moved = structures.to_ase()[0]
+    moved.rattle(0.01, seed=9)
+    with pytest.raises(ValueError, match="third_order belongs to other positions than the modes"):
+        ModeCouplings(modes, Tersoff.silicon().third_order(Structures.from_ase(moved)))
+
+
 def test_bad_input():
     potential = StillingerWeber.silicon()
     structures = Structures.from_ase(ase.build.bulk("Si", a=5.43, cubic=True))
@@ -147,6 +252,17 @@ def test_bad_input():
     with pytest.raises(TypeError, match="third_order is a ndarray"):
         ModeCouplings(modes, np.zeros(3))
     supercell = Supercell.repeated(ase.build.bulk("Si", a=5.43), (2, 1, 1))
+    for bad in ([24], [], [-1], [1.5]):
+        with pytest.raises(ValueError, match=r"modes are \[|place of modes is"):
+            linewidths(couplings, 300, broadening_THz=1, modes=bad)
+    with pytest.raises(ValueError, match="file is 'x'; accepted is None for chosen modes"):
+        linewidths(couplings, 300, broadening_THz=1, modes=[5], file="x")
+    crystal = Supercell.repeated(ase.build.bulk("Si", a=5.43), (2, 1, 1))
+    of_mesh = ModeCouplings(
+        modes_of(potential, crystal.primitive, (2, 1, 1)), cubic_force_constants(potential, crystal)
+    )
+    with pytest.raises(ValueError, match="modes is .*accepted is None for the modes of a crystal"):
+        linewidths(of_mesh, 300, broadening_THz=1, modes=[5])
     with pytest.raises(ValueError, match=r"modes are those of 8 atoms on the mesh \(1, 1, 1\)"):
         ModeCouplings(modes, cubic_force_constants(potential, supercell))
     with pytest.raises(ValueError, match="accepted are those of the 4 atoms"):

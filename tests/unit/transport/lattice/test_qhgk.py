@@ -1,15 +1,22 @@
 """The QHGK sum against the formula written out in SI units, its limits, and what each mode contributes."""
 
+from dataclasses import replace
+
 import ase.build
 import numpy as np
 import pytest
 from ase import units
 
+from matterscape.potentials.force_constants import ForceConstants
 from matterscape.potentials.stillinger_weber import StillingerWeber
 from matterscape.potentials.tersoff import Tersoff
 from matterscape.structures import Structures
+from matterscape.transport.lattice import modes as modes_module
 from matterscape.transport.lattice._qhgk_kernels import SMALL, exchange_capacity
+from matterscape.transport.lattice.allen_feldman import allen_feldman_scan
+from matterscape.transport.lattice.constants import BOLTZMANN, CONDUCTIVITY
 from matterscape.transport.lattice.cubic import cubic_force_constants
+from matterscape.transport.lattice.harmonic import nearest_images
 from matterscape.transport.lattice.linewidths import ModeCouplings, linewidths
 from matterscape.transport.lattice.modes import UnstableModesError, VibrationalModes, vibrational_modes
 from matterscape.transport.lattice.occupations import heat_capacities
@@ -30,6 +37,12 @@ def crystal() -> tuple[Supercell, VibrationalModes, VibrationalModes]:
         vibrational_modes(potential.hessian(supercell.primitive), MESH),
         vibrational_modes(potential.hessian(supercell.structures)),
     )
+
+
+def glass(repeats: tuple[int, int, int] = (2, 1, 1)) -> VibrationalModes:
+    atoms = ase.build.bulk("Si", a=5.43, cubic=True).repeat(repeats)
+    atoms.rattle(0.05, seed=2)
+    return vibrational_modes(StillingerWeber.silicon().hessian(Structures.from_ase(atoms)))
 
 
 def some_widths(modes: VibrationalModes) -> np.ndarray:
@@ -169,6 +182,97 @@ def test_capacity_of_two_modes():
             assert capacity(x, x + gap) == pytest.approx(own, rel=2 * gap / x)
         below, above = (capacity(x, x + SMALL * (1 + sign * 1e-9)) for sign in (-1, 1))  # where the two forms meet
         assert above == pytest.approx(below, rel=1e-10 + 1e-8 * SMALL / x)
+
+
+def test_kept_velocities(monkeypatch):
+    for modes in crystal()[1:]:
+        expected = qhgk(modes, some_widths(modes), 300.0)
+        monkeypatch.setattr(modes_module, "TILE", 7)
+        kept = [list(modes.velocity_tiles(q)) for q in range(len(modes.wavevectors))]
+        found = qhgk(modes, some_widths(modes), 300.0, velocities=kept)
+        np.testing.assert_allclose(found.mode_tensors, expected.mode_tensors, rtol=1e-9, atol=1e-12)
+        scan = allen_feldman_scan(modes, [9.0], 300.0, velocities=kept)
+        np.testing.assert_allclose(scan.tensors, allen_feldman_scan(modes, [9.0], 300.0).tensors, rtol=1e-9, atol=1e-12)
+        with pytest.raises(ValueError, match="velocities are tiles of"):
+            qhgk(modes, 1.0, 300.0, velocities=[kept[0][1:]] + kept[1:])
+
+
+def test_gaussian_and_antiresonant_lifetimes():
+    modes = glass()
+    omega, widths = modes.angular_frequencies[0, 3:], some_widths(modes)[0, 3:]
+    squares = (modes.velocity_operator(0)[:, 3:, 3:] ** 2).sum(axis=0) / 3
+    together, gap, total = widths[:, None] + widths, omega[:, None] - omega, omega[:, None] + omega
+
+    def lorentz(x):
+        return together / (together**2 + x**2)
+
+    def gauss(x):
+        return np.sqrt(np.pi) * np.exp(-((x / (2 * together)) ** 2)) / (2 * together)
+
+    for shape, peak in (("lorentz", lorentz), ("gauss", gauss)):
+        for antiresonant in (False, True):
+            lifetimes = peak(gap) + (peak(total) if antiresonant else 0)
+            options = {"statistics": "classical", "shape": shape, "antiresonant": antiresonant}
+            found = qhgk(modes, some_widths(modes), 300.0, **options)
+            expected = (squares * lifetimes).sum(axis=1)
+            np.testing.assert_allclose(found.diffusivities[0, 3:], expected, rtol=1e-10)
+            assert found.value == pytest.approx(units._k * 1e22 * expected.sum() / modes.volume)
+
+
+def test_full_kind_is_the_decay_of_the_harmonic_flux():
+    """Green-Kubo integral of classical flux correlations of 4000 sampled normal modes, to 3 standard errors.
+
+    The flux is sum_nm sqrt(omega_n omega_m) v_nm q_n p_m in coordinates and momenta; where amplitudes decay as
+    exp(-g t), its correlation is that of undamped modes times exp(-2 g t).
+    """
+    modes, temperature, half_width, n_samples = glass((1, 1, 1)), 300.0, 3.0, 4000
+    omega = modes.angular_frequencies[0, 3:]
+    matrices = modes.velocity_operator(0)[:, 3:, 3:] * np.sqrt(omega[:, None] * omega)
+    rng = np.random.default_rng(5)
+    thermal = np.sqrt(BOLTZMANN * temperature)
+    coordinates, momenta = thermal * rng.normal(size=(2, n_samples, len(omega)))
+    coordinates /= omega
+
+    def flux(time: float) -> np.ndarray:
+        cosine, sine = np.cos(omega * time), np.sin(omega * time)
+        moved, kicked = coordinates * cosine + momenta * sine / omega, momenta * cosine - coordinates * sine * omega
+        return np.stack([((moved @ matrix) * kicked).sum(axis=1) for matrix in matrices])
+
+    times = np.linspace(0, 2, 251)
+    start = flux(0.0)
+    integrand = [(start * flux(time)).mean(axis=0) * np.exp(-2 * half_width * time) for time in times]
+    integrals = np.trapezoid(integrand, times, axis=0) * CONDUCTIVITY / (modes.volume * thermal**4)
+    value, error = integrals.mean(), integrals.std() / np.sqrt(n_samples)
+    full, plain = (
+        qhgk(modes, half_width, temperature, statistics="classical", kind=kind).value for kind in ("full", "qhgk")
+    )
+    assert error < 0.05 * value
+    assert abs(value - full) < 3 * error
+    assert abs(plain - full) > 1e-3 * full
+
+
+def test_unresolved_images_are_refused():
+    """Finite differences of forces leave all pairs at no shift; velocities need to know where each one acts."""
+    potential = StillingerWeber.silicon()
+    structures = Structures.from_ase(ase.build.bulk("Si", a=5.43, cubic=True).repeat((2, 2, 2)))
+    exact = potential.hessian(structures)
+    unresolved = replace(exact, shifts=np.zeros_like(exact.shifts))
+    n_atoms = structures.n_atoms
+    unresolved = ForceConstants.from_terms(exact.first, exact.second, unresolved.shifts, exact.blocks, structures)
+    assert len(unresolved.first) < n_atoms**2
+    with pytest.raises(ValueError, match="cell edge, which is shorter than twice their range"):
+        qhgk(vibrational_modes(unresolved), 1.0, 300.0)
+    resolved = qhgk(vibrational_modes(nearest_images(unresolved)), 1.0, 300.0)
+    assert resolved.value == pytest.approx(qhgk(vibrational_modes(exact), 1.0, 300.0).value, rel=1e-6)
+
+
+def test_velocities_and_tensor_are_symmetric():
+    modes = glass()
+    velocity = modes.velocity_operator(0)
+    np.testing.assert_allclose(velocity, -velocity.swapaxes(1, 2), atol=1e-10)
+    tensor = qhgk(modes, some_widths(modes), 300.0).tensor
+    np.testing.assert_array_equal(tensor, tensor.T)
+    assert np.linalg.eigvalsh(tensor).min() > 0
 
 
 def test_order_and_orientation_do_not_matter():

@@ -117,8 +117,8 @@ def bands(
     segments = np.concatenate([[0], np.cumsum(np.diff(distances) <= 0)]).astype(np.int64)
     waves = ANGULAR * found.cartesian_kpts()
     phonons = dispersion(force_constants, found.kpts, masses=masses, directions=_tangents(waves, segments))
-    merged, names = _merged(ANGULAR * ticks, labels)
-    return Bands(phonons, found, ANGULAR * distances, merged, names, segments)
+    merged, names = _merged(ticks, labels)
+    return Bands(phonons, found, distances, merged, names, segments)
 
 
 def _tangents(waves: np.ndarray, segments: np.ndarray) -> np.ndarray:

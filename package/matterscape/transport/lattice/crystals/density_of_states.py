@@ -1,15 +1,18 @@
 """Density of the vibrational states of a crystal on a mesh, and its harmonic thermodynamics."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from ase import units
-from ase.dft.dos import linear_tetrahedron_integration
+from scipy.spatial import Delaunay
 
 from matterscape.checks import check_whole, real_array
+from matterscape.kernels import get_threads, launch
 from matterscape.potentials.force_constants import ForceConstants
 from matterscape.transport.lattice.constants import ANGULAR
+from matterscape.transport.lattice.crystals._tetrahedron_kernels import tetrahedron_densities
 from matterscape.transport.lattice.crystals.dispersion import Dispersion, dispersion
 from matterscape.transport.lattice.crystals.meshes import SymmetricMesh, symmetric_mesh
 from matterscape.transport.lattice.modes import LOWEST_FREQUENCY_THZ, UnstableModesError
@@ -86,7 +89,7 @@ def density_of_states(
     ValueError
         If an argument is none of those accepted.
 
-    Source: A. H. MacDonald, S. H. Vosko and P. T. Coleridge, J. Phys. C 12, 2991 (1979), as in ASE.
+    Source: G. Lehmann and M. Taut, Phys. Status Solidi B 54, 469 (1972).
     """
     check_whole("n_points", n_points, 3)
     reduced, phonons = _on_mesh(force_constants, mesh, masses, symmetry=False)
@@ -96,12 +99,19 @@ def density_of_states(
     weights = reduced.expand(weights.sum(axis=2)).swapaxes(1, 2)
     width = frequencies.max() - min(frequencies.min(), 0.0)
     grid = np.linspace(min(frequencies.min(), 0.0) - 0.01 * width, frequencies.max() + 0.01 * width, int(n_points))
-    partial = linear_tetrahedron_integration(
-        force_constants.structures.to_ase()[0].cell.array,
-        frequencies.reshape(*reduced.mesh, n_modes),
-        grid,
-        weights.reshape(*reduced.mesh, n_modes, -1),
-    )
+    corners = np.array(list(itertools.product((0, 1), repeat=3)))
+    reciprocal = np.linalg.inv(force_constants.structures.to_ase()[0].cell.array).T / np.array(reduced.mesh)[:, None]
+    with launch("density of states"):
+        densities = tetrahedron_densities(
+            np.ascontiguousarray(frequencies.reshape(*reduced.mesh, n_modes)),
+            np.ascontiguousarray(weights.reshape(*reduced.mesh, n_modes, -1)),
+            corners[Delaunay(corners @ reciprocal).simplices],
+            float(grid[0]),
+            float(grid[1] - grid[0]),
+            len(grid),
+            min(reduced.n_wavevectors, 4 * get_threads()),
+        )
+    partial = densities.sum(axis=0).T
     return DensityOfStates(grid, partial.sum(axis=0), partial)
 
 
@@ -141,8 +151,8 @@ def thermal_properties(
     omega = phonons.angular_frequencies[vibrating]
     if omega.min() < ANGULAR * LOWEST_FREQUENCY_THZ:
         raise UnstableModesError(
-            f"the lowest frequency is {omega.min() / ANGULAR:.4g} THz, negative for imaginary; accepted are structures at "
-            "a minimum of the energy"
+            f"the lowest frequency is {omega.min() / ANGULAR:.4g} THz, negative for imaginary; accepted are structures "
+            "at a minimum of the energy"
         )
     weights = np.broadcast_to(reduced.weights[:, None], vibrating.shape)[vibrating] / reduced.n_wavevectors
     zero_point = 0.5 * REDUCED_PLANCK_EV * float(weights @ omega)

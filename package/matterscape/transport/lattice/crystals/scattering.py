@@ -4,7 +4,7 @@
              {(1 + N_2 + N_3) delta(omega_1 - omega_2 - omega_3) / 2 + (N_2 - N_3) delta(omega_1 + omega_2 - omega_3)}
 
 over ordered pairs of modes whose wavevectors fulfil q_1 + q_2 + q_3 = G. The linearised Boltzmann equation also needs
-where phonons go. For deviations n = N + y / (2 sinh(x/2))..., with s = sqrt(N (N + 1)) and n = N + s y, it reads
+where phonons go. With s = sqrt(N (N + 1)), numbers of phonons N - s y.grad T obey
 
     hbar omega_1 s_1 / (k_B T^2) v_1 = FWHM_1 y_1 + sum_2 A_12 y_2,
     A_12 = (pi hbar / 4 Q) sum_3 |Psi_123|^2 / (omega_1 omega_2 omega_3) s_3 {delta(omega_1 - omega_2 - omega_3)

@@ -36,6 +36,12 @@ class WaveChains:
     chains: Chains
     owners: np.ndarray
 
+    def __getitem__(self, wave: int) -> "WaveChains":
+        """Those of one wavevector."""
+        own = np.flatnonzero(self.owners == range(len(self.wavevectors))[wave])
+        chains = Chains(self.chains.a[own], self.chains.b2[own])
+        return WaveChains(self.wavevectors[[wave]], self.branch, chains, np.zeros(len(own), np.int64))
+
     def structure_factor(
         self,
         angular_frequencies: np.ndarray,

@@ -54,6 +54,9 @@ def test_structure_factor_is_that_of_the_modes(alloy_modes, matrix, branch):
     for terminator in ("none", "square-root"):
         found = recursion.structure_factor(OMEGA, 1.0, terminator=terminator)
         assert np.abs(found.values - exact.values).max() < 1e-3 * exact.values.max()
+    one = recursion[2].structure_factor(OMEGA, 1.0)
+    np.testing.assert_allclose(one.values[0], found.values[2], rtol=1e-12)
+    np.testing.assert_array_equal(one.wavevectors, wavevectors[[2]])
     errors = [
         np.abs(recursion.structure_factor(OMEGA, 1.0, n_levels=40, terminator=t).values - exact.values).max()
         for t in ("none", "square-root")
