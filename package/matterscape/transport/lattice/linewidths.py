@@ -240,8 +240,8 @@ def linewidths(
     zero_point, width = float(statistics == "quantum"), ANGULAR * broadening_THz
     if couplings.of_glass:
         wanted = None if modes is None else _checked_places(modes, omega.shape[1])
-        own = vibrating[0] if modes is None else wanted[vibrating[0, wanted]]
-        warn_of_broadening(omega[0, own], width, omega[vibrating])
+        asked = vibrating[0] if modes is None else wanted[vibrating[0, wanted]]
+        warn_of_broadening(omega[0, asked], width, omega[vibrating])
         own = slice(omega.shape[1] - vibrating.sum(), None)  # translations come first
         vectors = couplings.modes.eigenvectors[0][:, own]
         sums = WindowedSum(
@@ -279,7 +279,7 @@ def warn_of_broadening(omega: np.ndarray, width: float, levels: np.ndarray | Non
     width : float
         s of the peaks in rad/ps.
     levels : ndarray (M,), optional
-        All vibrations of a glass, where every pair couples: the spacing is that of the sums and differences of two of them.
+        All vibrations of a glass, where every pair couples: the spacing is that of sums and differences of two of them.
     """
     slow = int((omega < width).sum())
     if slow:
