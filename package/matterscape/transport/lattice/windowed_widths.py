@@ -265,7 +265,8 @@ def _read(file: Path, fingerprint: str, empty: np.ndarray) -> tuple[np.ndarray, 
     with np.load(file, allow_pickle=False) as stored:
         if str(stored["fingerprint"]) != fingerprint:
             raise ValueError(
-                f"file is {str(file)!r}, of other modes, third order, temperatures or broadening; accepted is a new name"
+                f"file is {str(file)!r}, of other modes, third order, temperatures or broadening; accepted is a new "
+                "name"
             )
         return stored["total"], int(stored["done"])
 

@@ -20,7 +20,8 @@ from matterscape.transport.lattice.linewidths import ModeCouplings, linewidths
 from matterscape.transport.lattice.modes import UnstableModesError, VibrationalModes, vibrational_modes
 from matterscape.transport.lattice.supercells import Supercell
 
-pytestmark = pytest.mark.unit
+# cells this small have few levels
+pytestmark = [pytest.mark.unit, pytest.mark.filterwarnings("ignore:the broadening of:UserWarning")]
 
 TEMPERATURE, BROADENING = 400.0, 0.7
 
