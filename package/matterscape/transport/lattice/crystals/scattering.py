@@ -141,7 +141,7 @@ def three_phonon_scattering(
     sizes = np.array(mesh.mesh)[:, None, None]
     for thirds in progress(np.array_split(places, n_blocks), "Three-phonon processes"):
         seconds = -steps[:, mesh.irreducible, None] - steps[:, None, thirds]
-        with launch("three-phonon processes"):
+        with launch(None if add_processes.signatures else "three-phonon processes"):
             add_processes(
                 mesh.irreducible,
                 np.ravel_multi_index(tuple(seconds % sizes), mesh.mesh),
@@ -266,7 +266,7 @@ class _TripletSums:
     def over_thirds(self, places: np.ndarray) -> np.ndarray:
         """Sums (B, P, 9, 3 n) for B places of the third wavevector."""
         summed = np.empty((len(places), len(self.first), 9, self.vectors.shape[1]), np.complex128)
-        with launch("three-phonon processes"):
+        with launch(None if sum_thirds.signatures else "three-phonon processes"):
             sum_thirds(
                 places,
                 self._third_phases,
