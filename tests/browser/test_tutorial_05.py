@@ -106,6 +106,8 @@ def _moves(page, which):
 
 
 def test_everything_is_drawn(notebook, pictures):
+    filled = "() => [...document.querySelectorAll('.matterscape-curve')].every((n) => Number(n.dataset.points) > 0)"
+    notebook.wait_for_function(filled)
     check_drawn(notebook, ".matterscape-curve", 40)
     check_drawn(notebook, ".matterscape-map", 60)
     check_drawn(notebook, ".matterscape-atoms", 60)
