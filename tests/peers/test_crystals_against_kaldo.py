@@ -1,11 +1,9 @@
 """Widths and conductivities of crystalline silicon beside kaldo's, from the force constants that it is tested with."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from matterscape.potentials.force_constants import ForceConstants
+from matterscape.benchmarks.kaldo_crystal import REPEATS, silicon
 from matterscape.transport.lattice.crystals._disorder_kernels import add_mass_scattering
 from matterscape.transport.lattice.crystals.boltzmann import boltzmann_conductivity
 from matterscape.transport.lattice.crystals.mass_disorder import tamura_half_widths
@@ -14,38 +12,31 @@ from matterscape.transport.lattice.crystals.scattering import (
     lattice_vectors,
     three_phonon_scattering,
 )
-from matterscape.transport.lattice.cubic import CubicForceConstants
-from matterscape.transport.lattice.harmonic import nearest_images
 from matterscape.transport.lattice.linewidths import SHAPES
 from matterscape.transport.lattice.modes import vibrational_modes
-from matterscape.transport.lattice.supercells import Supercell
-from matterscape.transport.lattice.triplets import TripletForceConstants
 
-kaldo = pytest.importorskip("kaldo")
+pytest.importorskip("kaldo")
 pytestmark = pytest.mark.peers
 
-REPEATS = (3, 3, 3)
 VARIANCE = 2.01e-4
 BANDWIDTH_THZ = 0.5
 
 
 @pytest.fixture(scope="module")
-def peer_constants():
-    from kaldo.forceconstants import ForceConstants as PeerConstants
-
-    folder = Path(kaldo.__file__).parent / "tests" / "si-crystal"
-    if not folder.is_dir():
-        pytest.skip("this installation of kaldo lacks the data of its tests")
-    return PeerConstants.from_folder(folder=str(folder), supercell=list(REPEATS), format="eskm")
+def constants():
+    try:
+        return silicon()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
-def phonons(peer_constants):
+def phonons(constants):
     from kaldo.phonons import Phonons
 
     def make(**options):
         return Phonons(
-            forceconstants=peer_constants,
+            forceconstants=constants[0],
             kpts=list(REPEATS),
             is_classic=False,
             temperature=300,
@@ -57,33 +48,9 @@ def phonons(peer_constants):
 
 
 @pytest.fixture(scope="module")
-def supercell(peer_constants):
-    return Supercell.repeated(peer_constants.atoms, REPEATS)
-
-
-@pytest.fixture(scope="module")
-def modes(peer_constants, supercell):
+def modes(constants):
     """On the mesh that the supercell holds, where images do not matter."""
-    order = Supercell.found(peer_constants.second.replicated_atoms, REPEATS).order.reshape(-1)
-    rows = peer_constants.second.value.reshape(2, 3, 54, 3)[:, :, order].reshape(2, 3, 27, 2, 3)
-    cells = np.array(np.unravel_index(np.arange(27), REPEATS)).T
-    between = np.ravel_multi_index(tuple(((cells[None] - cells[:, None]) % 3).transpose(2, 0, 1)), REPEATS)
-    blocks = rows[:, :, between].transpose(2, 0, 3, 4, 1, 5).reshape(54, 54, 3, 3)
-    first, second = np.indices((54, 54)).reshape(2, -1)
-    constants = ForceConstants.from_terms(
-        first, second, np.zeros((len(first), 3), np.int64), blocks.reshape(-1, 3, 3), supercell.structures
-    )
-    return vibrational_modes(
-        supercell.fold(nearest_images(constants)), REPEATS, masses=peer_constants.atoms.get_masses()
-    )
-
-
-@pytest.fixture(scope="module")
-def triplets(peer_constants, supercell):
-    order = Supercell.found(peer_constants.second.replicated_atoms, REPEATS).order.reshape(-1)
-    values = np.asarray(peer_constants.third.value.todense()).reshape(2, 3, 54, 3, 54, 3)
-    values = values[:, :, order][:, :, :, :, order].reshape(6, 27, 6, 27, 6)
-    return TripletForceConstants.from_supercell(CubicForceConstants(values, supercell, 0.0))
+    return vibrational_modes(constants[1], REPEATS, masses=constants[0].atoms.get_masses())
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +68,11 @@ def test_frequencies(modes, phonons, ordered):
     np.testing.assert_allclose(modes.frequencies_THz[modes.vibrating], found[modes.vibrating], rtol=1e-7)
 
 
-def test_anharmonic_widths_and_conductivity(modes, triplets, phonons, ordered):
+def test_anharmonic_widths_and_conductivity(constants, modes, phonons, ordered):
     from kaldo.conductivity import Conductivity
 
     peer = phonons(third_bandwidth=BANDWIDTH_THZ)
-    found = three_phonon_scattering(modes, triplets, 300.0, broadening_THz=BANDWIDTH_THZ, collisions=True)
+    found = three_phonon_scattering(modes, constants[2], 300.0, broadening_THz=BANDWIDTH_THZ, collisions=True)
     expected = ordered(peer.bandwidth)
     np.testing.assert_allclose(2 * found.half_widths[0], expected, atol=2e-6 * expected.max())
     # kaldo's velocities of degenerate modes, half of all on this mesh, are those of its eigenvectors

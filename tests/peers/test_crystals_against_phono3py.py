@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from ase import Atoms
 from ase.build import bulk
 
+from matterscape.benchmarks.phono3py_crystal import silicon
 from matterscape.potentials.tersoff import Tersoff
 from matterscape.structures import Structures
 from matterscape.transport.lattice.crystals.boltzmann import boltzmann_conductivity
@@ -13,44 +13,17 @@ from matterscape.transport.lattice.crystals.scattering import three_phonon_scatt
 from matterscape.transport.lattice.modes import vibrational_modes
 from matterscape.transport.lattice.triplets import TripletForceConstants
 
-phonopy = pytest.importorskip("phonopy")
 phono3py = pytest.importorskip("phono3py")
 pytestmark = pytest.mark.peers
 
 SIZE = 9
-SIGMA_THZ = 0.3  # standard deviation; our width s is sqrt(2) as large, our Gaussian is cut at 2 s
+BROADENING_THZ = 0.4
 TEMPERATURES_K = [100.0, 300.0]
 
 
 @pytest.fixture(scope="module")
-def cell():
-    unit = bulk("Si", a=5.432)
-    return phonopy.structure.atoms.PhonopyAtoms(
-        symbols=unit.get_chemical_symbols(),
-        cell=unit.cell.array,
-        scaled_positions=unit.get_scaled_positions(),
-        masses=unit.get_masses(),
-    )
-
-
-@pytest.fixture(scope="module")
-def crystal(cell):
-    """Second- and third-order constants of a supercell of 54 atoms, in phono3py's order."""
-    crystal = phono3py.Phono3py(cell, 3 * np.eye(3, dtype=int), log_level=0)
-    found = crystal.supercell
-    supercell = Structures.from_ase(
-        Atoms(found.symbols, cell=found.cell, scaled_positions=found.scaled_positions, pbc=True)
-    )
-    potential = Tersoff.silicon()
-    second = potential.hessian(supercell).dense().reshape(54, 3, 54, 3)
-    third = potential.third_order(supercell).dense().reshape((54, 3) * 3)
-    crystal.fc2 = np.ascontiguousarray(second.transpose(0, 2, 1, 3))
-    crystal.fc3 = np.ascontiguousarray(third.transpose(0, 2, 4, 1, 3, 5))
-    crystal.mesh_numbers = [SIZE] * 3
-    crystal.sigmas = [SIGMA_THZ]
-    crystal.sigma_cutoff = 2 * np.sqrt(2)
-    crystal.init_phph_interaction()
-    return crystal
+def crystal():
+    return silicon(SIZE, BROADENING_THZ)
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +34,7 @@ def modes():
 @pytest.fixture(scope="module")
 def scattering(modes):
     triplets = TripletForceConstants.from_stars(Tersoff.silicon().third_order(modes.structures))
-    return three_phonon_scattering(
-        modes, triplets, TEMPERATURES_K, broadening_THz=np.sqrt(2) * SIGMA_THZ, collisions=True
-    )
+    return three_phonon_scattering(modes, triplets, TEMPERATURES_K, broadening_THz=BROADENING_THZ, collisions=True)
 
 
 def _places(modes, frequencies):
@@ -96,15 +67,17 @@ def test_boltzmann_equation(crystal, scattering):
             np.testing.assert_allclose(np.diag(result.populations), expected[row][:3], rtol=1e-5)
 
 
-def test_isotopes(cell, crystal, modes):
-    peer = phono3py.Phono3pyIsotope([SIZE] * 3, cell, mass_variances=[2.01e-4] * 2, sigmas=[SIGMA_THZ])
+def test_isotopes(crystal, modes):
+    peer = phono3py.Phono3pyIsotope(
+        [SIZE] * 3, crystal.unitcell, mass_variances=[2.01e-4] * 2, sigmas=[BROADENING_THZ / np.sqrt(2)]
+    )
     peer.init_dynamical_matrix(crystal.fc2, crystal.supercell, crystal.primitive)
     points = [1, 7, 13, 40]
     peer.run(points)
     widths = 2 * np.pi * np.array(peer.gamma[0])
     addresses = np.array([peer.grid.addresses[peer.grid.grg2bzg[point]] for point in points]) % SIZE
     places = np.ravel_multi_index(tuple(addresses.T), (SIZE,) * 3)
-    own = tamura_half_widths(modes, 2.01e-4, broadening_THz=np.sqrt(2) * SIGMA_THZ)[places]
+    own = tamura_half_widths(modes, 2.01e-4, broadening_THz=BROADENING_THZ)[places]
     # our Gaussian ends at 2.8 standard deviations, where it has lost half a per cent
     np.testing.assert_allclose(own, widths, rtol=0.03)
     assert np.abs(own / widths - 1).mean() < 0.01

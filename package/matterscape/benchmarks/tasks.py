@@ -9,7 +9,9 @@ import numpy as np
 
 from matterscape.benchmarks import (
     ace_tasks,
+    crystal_tasks,
     lattice_spectral_tasks,
+    lattice_tasks,
     potential_tasks,
     transport_tasks,
     uncertainty_tasks,
@@ -161,4 +163,4 @@ for _l in (6, 8, 10, 12):
         1_000,
     )
 TASKS |= potential_tasks.TASKS | uncertainty_tasks.TASKS | transport_tasks.TASKS
-TASKS |= lattice_spectral_tasks.TASKS | ace_tasks.TASKS
+TASKS |= lattice_tasks.TASKS | lattice_spectral_tasks.TASKS | crystal_tasks.TASKS | ace_tasks.TASKS

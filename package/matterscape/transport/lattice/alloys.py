@@ -16,12 +16,8 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from matterscape.checks import check_number, real_array
-from matterscape.transport.lattice.modes import VibrationalModes
 
-BRANCHES = ("longitudinal", "transverse")
 _ANGLES = 64
-#: Of the density of levels, in parts of the highest frequency: wide enough to hold some levels where they are few.
-_SMOOTHING = 0.02
 
 
 def isotropic_born_half_widths(
@@ -150,33 +146,3 @@ class MeasuredAttenuation:
                 f"half_widths stay below omega / 2 pi up to {omega[-1]:.4g} rad/ps; accepted are some above"
             )
         return float(omega[np.argmax(beyond)])
-
-
-def level_spacing(modes: VibrationalModes, angular_frequencies: np.ndarray | None = None) -> np.ndarray:
-    """Mean distance in rad/ps between the levels of a finite cell around some frequencies, 1 / density of states.
-
-    Levels are counted with a Gaussian of 2 % of the highest frequency. Where half widths are smaller than this, no two
-    levels overlap and the conductivity of the cell tells nothing of the bulk.
-
-    Parameters
-    ----------
-    modes : VibrationalModes
-        At zero wavevector of a cell.
-    angular_frequencies : ndarray, optional
-        In rad/ps; those of all modes (1, 3 n) if not given.
-
-    Raises
-    ------
-    ValueError
-        If the modes are those of more than one wavevector.
-    """
-    if len(modes.wavevectors) != 1:
-        raise ValueError(f"modes are of a mesh {modes.mesh}; accepted are those of one wavevector of a cell")
-    levels = modes.angular_frequencies[modes.vibrating]
-    width = _SMOOTHING * levels.max()
-    grid = np.linspace(0, levels.max() + 5 * width, 1024)
-    density = np.exp(-0.5 * ((grid[:, None] - levels) / width) ** 2).sum(axis=1) / (np.sqrt(2 * np.pi) * width)
-    # below the first level there is one level in what separates it from zero
-    density = np.maximum(density, 1 / levels.min())
-    at = modes.angular_frequencies if angular_frequencies is None else angular_frequencies
-    return 1 / np.interp(at, grid, density)

@@ -240,7 +240,8 @@ def linewidths(
     zero_point, width = float(statistics == "quantum"), ANGULAR * broadening_THz
     if couplings.of_glass:
         wanted = None if modes is None else _checked_places(modes, omega.shape[1])
-        warn_of_broadening(omega[vibrating] if modes is None else omega[0, wanted][vibrating[0, wanted]], width, omega)
+        asked = vibrating[0] if modes is None else wanted[vibrating[0, wanted]]
+        warn_of_broadening(omega[0, asked], width, omega[vibrating])
         own = slice(omega.shape[1] - vibrating.sum(), None)  # translations come first
         vectors = couplings.modes.eigenvectors[0][:, own]
         sums = WindowedSum(
@@ -277,8 +278,8 @@ def warn_of_broadening(omega: np.ndarray, width: float, levels: np.ndarray | Non
         Of the modes whose widths are wanted, in rad/ps.
     width : float
         s of the peaks in rad/ps.
-    levels : ndarray (1, M), optional
-        All modes of a glass, where every pair couples: the spacing is that of the sums and differences of two of them.
+    levels : ndarray (M,), optional
+        All vibrations of a glass, where every pair couples: the spacing is that of sums and differences of two of them.
     """
     slow = int((omega < width).sum())
     if slow:
@@ -289,7 +290,7 @@ def warn_of_broadening(omega: np.ndarray, width: float, levels: np.ndarray | Non
         )
     if levels is None:
         return
-    sorted_levels = np.sort(levels.ravel())
+    sorted_levels = np.sort(levels)
     sparse = 0
     for own in omega[:: max(1, len(omega) // SAMPLED_MODES)]:
         n_pairs = sum(

@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 import scipy.linalg
 import torch
-from scipy.sparse import csr_array
 
 from matterscape.checks import check_whole
 from matterscape.kernels import launch
@@ -228,15 +227,16 @@ class _BlochSums:
     """Dynamical matrices of one cell and their slopes at any wavevector."""
 
     def __init__(self, force_constants: ForceConstants, masses: np.ndarray):
-        first, second = force_constants.first, force_constants.second
+        kept = np.flatnonzero(force_constants.blocks.any(axis=(1, 2)))
+        first, second = force_constants.first[kept], force_constants.second[kept]
         self.n_atoms = len(masses)
         self._cell = force_constants.structures.cells[0].detach().cpu().double().numpy()
-        order, starts = group_pairs(first, second, np.zeros_like(force_constants.shifts), self.n_atoms)
+        order, starts = group_pairs(first, second, np.zeros((len(kept), 3), np.int64), self.n_atoms)
         self._starts, leaders = starts[:-1], order[starts[:-1]]
         self._places = first[leaders], second[leaders]
         weights = SQUARED_FREQUENCY / np.sqrt(masses[first] * masses[second])
-        self._blocks = (weights[:, None, None] * force_constants.blocks)[order]
-        self._vectors = force_constants.vectors[order]
+        self._blocks = (weights[:, None, None] * force_constants.blocks[kept])[order]
+        self._vectors = force_constants.vectors[kept][order]
         self._shifted = bool(force_constants.shifts.any())
 
     def dynamical_matrix(self, wavevector: np.ndarray, dtype: type) -> np.ndarray:
@@ -257,16 +257,12 @@ class _BlochSums:
         real = np.dtype(dtype).kind == "f"
         factors = self._phases(wavevector, dtype)[:, None] * (-self._vectors if real else 1j * self._vectors)
         blocks = np.add.reduceat(factors.T[:, :, None, None] * self._blocks, self._starts, axis=1)
-        first, second = self._places
-        places = csr_array((np.arange(1, len(first) + 1), (first, second)), shape=(self.n_atoms, self.n_atoms))
-        opposite = places.T.tocsr()
-        if not np.array_equal(opposite.indices, second) or not np.array_equal(opposite.indptr, places.indptr):
-            raise ValueError("force_constants hold pairs of atoms in one order only; accepted are both orders of each")
-        transposed = blocks[:, opposite.data - 1].swapaxes(2, 3)
-        blocks = 0.5 * (blocks - transposed if real else blocks + transposed.conj())
-        kept = blocks.any(axis=(0, 2, 3))
-        starts = np.searchsorted(first[kept], np.arange(self.n_atoms + 1))
-        return starts, second[kept], np.ascontiguousarray(blocks[:, kept])
+        transposed = -blocks.swapaxes(2, 3) if real else blocks.swapaxes(2, 3).conj()
+        first, second = (np.concatenate(pair) for pair in (self._places, self._places[::-1]))
+        order, starts = group_pairs(first, second, np.zeros((len(first), 3), np.int64), self.n_atoms)
+        leaders = order[starts[:-1]]
+        blocks = np.add.reduceat(np.concatenate([blocks, transposed], axis=1)[:, order], starts[:-1], axis=1)
+        return np.searchsorted(first[leaders], np.arange(self.n_atoms + 1)), second[leaders], 0.5 * blocks
 
     def _check_images(self) -> None:
         """Raise if blocks of pairs far apart stand at no shift at all, as finite differences leave them."""

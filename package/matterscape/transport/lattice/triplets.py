@@ -98,8 +98,10 @@ class TripletForceConstants:
                 np.column_stack([members[m], members[n], members[o], shifts[n] - shifts[m], shifts[o] - shifts[m]])
             )
             blocks.append(full.transpose(0, 2, 4, 1, 3, 5).reshape(-1, 3, 3, 3))
-        keys = np.concatenate(keys)
-        return cls.from_terms(*keys[:, :3].T, keys[:, 3:6], keys[:, 6:], np.concatenate(blocks), third_order.structures)
+        keys, blocks = np.concatenate(keys), np.concatenate(blocks)
+        held = blocks.any(axis=(1, 2, 3))  # three neighbours of one atom need not have a term of their own
+        keys, blocks = keys[held], blocks[held]
+        return cls.from_terms(*keys[:, :3].T, keys[:, 3:6], keys[:, 6:], blocks, third_order.structures)
 
     @classmethod
     def from_supercell(cls, cubic: CubicForceConstants, tolerance: float = 1e-3) -> "TripletForceConstants":
@@ -126,11 +128,12 @@ class TripletForceConstants:
         box = unit.cell.array * repeats[:, None]
         shifts, vectors, distances = ordered_images(unit.positions, places, box, reach=2.0)
         shifts = cells[:, None] + shifts * repeats
-        triplets = np.indices((n_atoms, len(cells), len(cells))).reshape(3, -1).T
-        numbers, images, shares = shortest_triangles(triplets, vectors, distances, tolerance)
-        i, j, k = triplets[numbers].T
         n_cells = supercell.n_cells
         values = cubic.values.reshape(n_atoms, 3, n_cells, n_atoms, 3, n_cells, n_atoms, 3)
+        held = values.any(axis=(1, 4, 7)).reshape(n_atoms, len(cells), len(cells))
+        triplets = np.argwhere(held)  # constants from a file may end at a cutoff
+        numbers, images, shares = shortest_triangles(triplets, vectors, distances, tolerance)
+        i, j, k = triplets[numbers].T
         return cls.from_terms(
             i,
             j % n_atoms,

@@ -210,9 +210,19 @@ class WindowedSum:
         return sums
 
     def _fingerprint(self) -> str:
-        """Of everything but the third-order constants, which the frequencies' own check vouches for."""
+        """Of everything that decides about the sums, Phi3 by what it makes of the fastest mode."""
         digest = hashlib.sha256()
-        for part in (self.vectors, self.omega, self.masses, self.quanta, self.zero_point, self.width, self.shape):
+        third = self.third_order.contract(self.vectors[:, -1].astype(np.float64)).blocks
+        for part in (
+            self.vectors,
+            self.omega,
+            self.masses,
+            self.quanta,
+            third,
+            self.zero_point,
+            self.width,
+            self.shape,
+        ):
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
 
@@ -255,7 +265,8 @@ def _read(file: Path, fingerprint: str, empty: np.ndarray) -> tuple[np.ndarray, 
     with np.load(file, allow_pickle=False) as stored:
         if str(stored["fingerprint"]) != fingerprint:
             raise ValueError(
-                f"file is {str(file)!r}, of other modes, temperatures or broadening; accepted is a new name"
+                f"file is {str(file)!r}, of other modes, third order, temperatures or broadening; accepted is a new "
+                "name"
             )
         return stored["total"], int(stored["done"])
 

@@ -1,4 +1,4 @@
-"""Sound in alloys: Born's approximation for any colour, measured attenuation, spacing of levels."""
+"""Sound in alloys: Born's approximation for any colour, measured attenuation, weak disorder."""
 
 import math
 
@@ -8,8 +8,14 @@ from ase.build import bulk
 
 from matterscape.potentials.tersoff import Tersoff
 from matterscape.structures import Structures
-from matterscape.transport.lattice.alloys import MeasuredAttenuation, isotropic_born_half_widths, level_spacing
+from matterscape.structures.disorder import mass_field
+from matterscape.transport.lattice.alloys import MeasuredAttenuation, isotropic_born_half_widths
+from matterscape.transport.lattice.crystals.mass_disorder import tamura_half_widths
 from matterscape.transport.lattice.modes import vibrational_modes
+from matterscape.transport.lattice.sound import fit_sound_peak
+from matterscape.transport.lattice.spectral.block_matrix import BlockMatrix
+from matterscape.transport.lattice.spectral.wave_chains import wave_chains
+from matterscape.transport.lattice.supercells import Supercell
 
 pytestmark = pytest.mark.unit
 
@@ -92,13 +98,29 @@ def test_attenuation_refuses(omega, widths, message):
         MeasuredAttenuation(omega, widths)
 
 
-def test_level_spacing():
-    structures = Structures.from_ase(bulk("Si", a=5.432, cubic=True).repeat(2))
-    modes = vibrational_modes(Tersoff.silicon().hessian(structures))
-    omega = np.linspace(1e-3, modes.angular_frequencies.max() * 1.1, 4000)
-    levels = np.trapezoid(1 / level_spacing(modes, omega), omega)
-    assert levels == pytest.approx(modes.vibrating.sum(), rel=0.03)
-    assert level_spacing(modes).shape == (1, 192)
-    mesh = vibrational_modes(Tersoff.silicon().hessian(Structures.from_ase(bulk("Si", a=5.432))), (2, 2, 2))
-    with pytest.raises(ValueError, match=r"modes are of a mesh \(2, 2, 2\); accepted are those of one wavevector"):
-        level_spacing(mesh)
+def test_weak_disorder_broadens_waves_as_tamura_says():
+    """Spectra of 4032 atoms with g_2 = 0.02 against perturbation theory with the crystal's own density of states."""
+    variance, broadening = 0.02, 0.3
+    unit, primitive = bulk("Si", a=5.432, cubic=True), bulk("Si", a=5.432)
+    for atoms in (unit, primitive):
+        atoms.set_masses([50.0] * len(atoms))
+    primitive = Structures.from_ase(primitive)
+    modes = vibrational_modes(Tersoff.silicon().hessian(primitive), (12, 12, 12))
+    expected = tamura_half_widths(modes, variance, broadening_THz=0.3)
+    supercell = Supercell.repeated(unit, (7, 8, 9))
+    constants = supercell.unfold(Tersoff.silicon().hessian(supercell.primitive))
+    sites = supercell.structures.positions.numpy(), supercell.structures.cells[0].numpy()
+    numbers = mass_field(*sites, 0.5, "white", seed=0)[1]
+    masses = np.where(numbers == 14, 1 - math.sqrt(variance), 1 + math.sqrt(variance)) * 50
+    matrix = BlockMatrix.from_force_constants(constants, masses, np.float32)
+    wavevectors = 3 * np.diag(2 * np.pi / np.diag(sites[1]))
+    omega = np.linspace(0, 60, 1500)
+    found, tamura = 0.0, 0.0
+    for branch in ("longitudinal", "transverse"):
+        chains = wave_chains(matrix, supercell.structures, wavevectors, branch, 500, masses=masses)
+        for spectrum in chains.structure_factor(omega, broadening).values:
+            peak = fit_sound_peak(omega, spectrum, broadening=broadening)
+            found += peak.half_width
+            tamura += expected[np.abs(modes.angular_frequencies - peak.frequency) < 1.5].mean()
+    assert found == pytest.approx(tamura, rel=0.15)
+    assert tamura > 0.5

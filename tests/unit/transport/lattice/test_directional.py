@@ -38,6 +38,7 @@ def test_error_falls_as_the_square_of_the_step():
     assert not DirectionalThirdOrder(potential, structures).contract(np.zeros(24)).dense().any()
 
 
+@pytest.mark.filterwarnings("ignore:the broadening of:UserWarning")
 def test_widths():
     potential, structures = StillingerWeber.silicon(), silicon()
     modes = vibrational_modes(potential.hessian(structures))

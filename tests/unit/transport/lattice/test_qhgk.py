@@ -130,6 +130,29 @@ def test_diagonal_is_the_gas_of_phonons():
     assert 0 < np.trace(found.diagonal) < np.trace(found.tensor)
 
 
+def test_a_crystal_in_its_supercell_is_a_gas_of_phonons():
+    """Silicon, 3 x 3 x 3 cells at zero wavevector: sum_q C v v / 2 g V over the commensurate mesh."""
+    primitive = ase.build.bulk("Si", a=5.432)
+    potential = Tersoff.silicon()
+    supercell = Supercell.repeated(primitive, (3, 3, 3))
+    mesh = vibrational_modes(potential.hessian(supercell.primitive), (3, 3, 3))
+    whole = vibrational_modes(potential.hessian(supercell.structures))
+    expected = qhgk(mesh, some_widths(mesh), 300.0)
+    speeds = np.zeros((3, 3))
+    for q, frequencies in enumerate(mesh.frequencies_THz):
+        velocity = mesh.velocity_operator(q)
+        same = np.abs(frequencies[:, None] - frequencies) < 1e-5
+        weights = heat_capacities(np.where(mesh.vibrating[q], mesh.angular_frequencies[q], 1.0), 300.0)
+        weights /= 2 * some_widths(mesh)[q]
+        speeds += np.einsum("anm,bnm,nm,n->ab", velocity, velocity.conj(), same, weights).real
+    gas = CONDUCTIVITY * speeds / (mesh.volume * 27)
+    np.testing.assert_allclose(qhgk(whole, some_widths(whole), 300.0).diagonal, gas, rtol=1e-8, atol=1e-8 * gas[0, 0])
+    np.testing.assert_allclose(expected.diagonal, gas, rtol=1e-8, atol=1e-8 * gas[0, 0])
+    np.testing.assert_allclose(
+        qhgk(whole, some_widths(whole), 300.0).tensor, expected.tensor, rtol=1e-8, atol=1e-8 * gas[0, 0]
+    )
+
+
 def test_classical_limit():
     _, modes, _ = crystal()
     hot = qhgk(modes, some_widths(modes), 1e5).tensor

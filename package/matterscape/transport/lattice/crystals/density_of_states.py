@@ -101,7 +101,7 @@ def density_of_states(
     grid = np.linspace(min(frequencies.min(), 0.0) - 0.01 * width, frequencies.max() + 0.01 * width, int(n_points))
     corners = np.array(list(itertools.product((0, 1), repeat=3)))
     reciprocal = np.linalg.inv(force_constants.structures.to_ase()[0].cell.array).T / np.array(reduced.mesh)[:, None]
-    with launch("density of states"):
+    with launch(None if tetrahedron_densities.signatures else "density of states"):
         densities = tetrahedron_densities(
             np.ascontiguousarray(frequencies.reshape(*reduced.mesh, n_modes)),
             np.ascontiguousarray(weights.reshape(*reduced.mesh, n_modes, -1)),

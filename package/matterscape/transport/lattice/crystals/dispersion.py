@@ -1,4 +1,8 @@
-"""Phonons of a crystal at any wavevectors, many at a time."""
+"""Phonons of a crystal at any wavevectors, many at a time.
+
+The long-range part of the force constants of polar crystals, which splits longitudinal from transverse optical modes
+next to the zone centre, is not added.
+"""
 
 from dataclasses import dataclass
 

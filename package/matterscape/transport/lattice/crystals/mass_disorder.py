@@ -199,7 +199,7 @@ def _half_widths(
         raise ValueError(f"shape is {shape!r}; accepted are {', '.join(map(repr, SHAPES))}")
     own = mesh.irreducible
     sums = np.zeros((len(own), modes.angular_frequencies.shape[1]))
-    with launch("scattering by masses"):
+    with launch(None if add_mass_scattering.signatures else "scattering by masses"):
         add_mass_scattering(
             own,
             np.round(modes.wavevectors * modes.mesh).astype(np.int64),

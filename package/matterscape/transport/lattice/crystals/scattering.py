@@ -4,7 +4,7 @@
              {(1 + N_2 + N_3) delta(omega_1 - omega_2 - omega_3) / 2 + (N_2 - N_3) delta(omega_1 + omega_2 - omega_3)}
 
 over ordered pairs of modes whose wavevectors fulfil q_1 + q_2 + q_3 = G. The linearised Boltzmann equation also needs
-where phonons go. For deviations n = N + y / (2 sinh(x/2))..., with s = sqrt(N (N + 1)) and n = N + s y, it reads
+where phonons go. With s = sqrt(N (N + 1)), numbers of phonons N - s y.grad T obey
 
     hbar omega_1 s_1 / (k_B T^2) v_1 = FWHM_1 y_1 + sum_2 A_12 y_2,
     A_12 = (pi hbar / 4 Q) sum_3 |Psi_123|^2 / (omega_1 omega_2 omega_3) s_3 {delta(omega_1 - omega_2 - omega_3)
@@ -141,7 +141,7 @@ def three_phonon_scattering(
     sizes = np.array(mesh.mesh)[:, None, None]
     for thirds in progress(np.array_split(places, n_blocks), "Three-phonon processes"):
         seconds = -steps[:, mesh.irreducible, None] - steps[:, None, thirds]
-        with launch("three-phonon processes"):
+        with launch(None if add_processes.signatures else "three-phonon processes"):
             add_processes(
                 mesh.irreducible,
                 np.ravel_multi_index(tuple(seconds % sizes), mesh.mesh),
@@ -266,7 +266,7 @@ class _TripletSums:
     def over_thirds(self, places: np.ndarray) -> np.ndarray:
         """Sums (B, P, 9, 3 n) for B places of the third wavevector."""
         summed = np.empty((len(places), len(self.first), 9, self.vectors.shape[1]), np.complex128)
-        with launch("three-phonon processes"):
+        with launch(None if sum_thirds.signatures else "three-phonon processes"):
             sum_thirds(
                 places,
                 self._third_phases,

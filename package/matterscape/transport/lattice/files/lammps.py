@@ -1,7 +1,8 @@
 """Force constants in the form of LAMMPS' ``dynamical_matrix`` and ``third_order`` with style ``eskm``.
 
 ``Dyn.form`` holds the dynamical matrix in 10 J/(mol Å^2 amu), three columns of each row of blocks in turn; ``THIRD``
-holds lines ``i a j b k`` (from 1) and three components along c in 10 J/(mol Å^3).
+holds lines ``i a j b k`` (from 1) and three components along c in 10 J/(mol Å^3), second derivatives of forces: the
+opposite of the energy's third ones.
 """
 
 from pathlib import Path
@@ -78,7 +79,7 @@ def read_third_order(path: Path | str, atoms: Atoms) -> TripletForceConstants:
         )
     triplets, inverse = np.unique(atoms_named, axis=0, return_inverse=True)
     blocks = np.zeros((len(triplets), 3, 3, 3))
-    np.add.at(blocks, (inverse.reshape(-1), places[:, 1], places[:, 3]), UNIT * table[:, 5:])
+    np.add.at(blocks, (inverse.reshape(-1), places[:, 1], places[:, 3]), -UNIT * table[:, 5:])
     shifts, vectors, distances = ordered_images(atoms.positions, atoms.positions, atoms.cell.array, reach=2.0)
     numbers, images, shares = shortest_triangles(triplets, vectors, distances, 1e-3)
     first, second, third = triplets[numbers].T

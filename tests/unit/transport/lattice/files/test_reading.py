@@ -93,7 +93,7 @@ def write_lammps(folder, unit, exact, supercell, sums):
     np.add.at(blocks, inverse.reshape(-1), third.blocks)
     t, a, b = np.indices((len(triplets), 3, 3)).reshape(3, -1)
     columns = [triplets[t, 0] + 1, a + 1, triplets[t, 1] + 1, b + 1, triplets[t, 2] + 1]
-    table = np.column_stack([*columns, blocks[t, a, b] / LAMMPS_UNIT])
+    table = np.column_stack([*columns, -blocks[t, a, b] / LAMMPS_UNIT])
     np.savetxt(folder / "THIRD", table, fmt=["%d"] * 5 + ["%.10e"] * 3)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from matterscape.transport.lattice.modes import _BlochSums
+from matterscape.transport.lattice.constants import SQUARED_FREQUENCY
 from matterscape.transport.lattice.qhgk import qhgk
 from matterscape.transport.lattice.spectral.kubo_greenwood import spectral_diffusivity
 
@@ -19,8 +19,13 @@ def exact(alloy_modes):
 
 def test_moments_are_those_of_the_modes(alloy_modes, exact):
     """With the slopes of the dynamical matrix at zero wavevector, translations included."""
-    slopes = _BlochSums(alloy_modes.force_constants, alloy_modes.masses).slopes(np.zeros(3), np.float64)
-    vectors = alloy_modes.eigenvectors[0]
+    constants, masses, vectors = alloy_modes.force_constants, alloy_modes.masses, alloy_modes.eigenvectors[0]
+    n_atoms = len(masses)
+    slopes = np.zeros((3, n_atoms, 3, n_atoms, 3))
+    weights = SQUARED_FREQUENCY / np.sqrt(masses[constants.first] * masses[constants.second])
+    terms = np.einsum("p,px,pab->pxab", weights, constants.vectors, constants.blocks)
+    np.add.at(slopes, (slice(None), constants.first, slice(None), constants.second), terms)
+    slopes = slopes.reshape(3, 3 * n_atoms, -1)
     weights = sum((vectors.T @ slope @ vectors) ** 2 for slope in slopes) / 3
     squares = np.where(alloy_modes.vibrating[0], alloy_modes.angular_frequencies[0] ** 2, 0)
     polynomials = np.cos(np.arange(N_MOMENTS) * np.arccos(2 * squares / exact.bound - 1)[:, None])
