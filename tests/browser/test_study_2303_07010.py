@@ -58,6 +58,7 @@ def test_everything_is_drawn(notebook, pictures):
     assert notebook.locator(".chemiscope-structure").count() == 1
     check_drawn(notebook, ".matterscape-curve", 30)
     check_drawn(notebook, ".matterscape-map", 60)
+    study(notebook, MODES).get_by_text("1,526 points").wait_for()
     assert colours(notebook.locator(".matterscape-atoms")) > 60
     assert colours(notebook.locator(".chemiscope-structure")) > 60
     for which, name in enumerate(STUDIES):

@@ -21,8 +21,8 @@ from lab_browser import (  # noqa: E402
 pytestmark = pytest.mark.browser
 
 NAME = "studies/2408.05155-coloured-disorder-sige.ipynb"
-STUDIES = ("paint", "sound", "kappa", "merit", "map", "modes")  # in their order
-PAINT, SOUND, KAPPA, MERIT, MAP, MODES = range(len(STUDIES))
+STUDIES = ("paint", "sound", "kappa", "merit", "map", "atoms", "modes")  # in their order
+PAINT, SOUND, KAPPA, MERIT, MAP, ATOMS, MODES = range(len(STUDIES))
 RIGHT = {
     "exercise-1-answer": """
 def my_exponent(p):
@@ -54,7 +54,7 @@ def notebook(browser, lab):
 
 def test_everything_is_drawn(notebook, pictures):
     assert notebook.locator(".matterscape-study").count() == len(STUDIES)
-    assert notebook.locator(".chemiscope-structure").count() == 1
+    assert notebook.locator(".chemiscope-structure").count() == 2
     check_drawn(notebook, ".matterscape-curve", 30)
     assert colours(notebook.locator(".matterscape-map").first) > 50
     assert colours(notebook.locator(".matterscape-atoms")) > 100
@@ -104,6 +104,13 @@ def test_map_and_structure_follow_each_other(notebook, pictures):
     wait_python(notebook, "disorder_study.readouts['alloy'].text.startswith('gauss')")
     study(notebook, MAP).locator("select").first.select_option("kind")
     wait_python(notebook, "disorder_map.colour_label == 'kind'")
+    atoms = notebook.locator(".matterscape-map").nth(1)
+    atoms.scroll_into_view_if_needed()
+    x, y = atoms.evaluate("(node, k) => node.pointPosition(k)", 100)
+    notebook.mouse.click(x, y)
+    wait_python(notebook, "atoms_map.active is not None and atoms_pane.point == atoms_map.active")
+    study(notebook, ATOMS).locator("select").first.select_option("share of slow modes")
+    wait_python(notebook, "atoms_map.colour_label == 'share of slow modes'")
     notebook.wait_for_timeout(800)
     study(notebook, MAP).screenshot(path=pictures / "study-2408-05155-map-kind.png")
 

@@ -132,8 +132,7 @@ def test_conductivities_and_diffusivities(silicon, wide, phonons, shape, antires
 def test_allen_feldman(silicon, phonons):
     """At a half width of 0.025 rad/ps kALDo 2.3 gives 0.52485 W/(m K), as we do.
 
-    Its own test states 0.532 and accepts it because assert_approx_equal compares two significant digits; nothing in
-    its source leads to that number.
+    Its own test states 0.532 and accepts it because assert_approx_equal compares two significant digits.
     """
     tensor, _ = peer_conductivity(phonons, 0.025, "lorentz", False)
     found = qhgk(silicon[0], 0.025, 300.0)
