@@ -27,7 +27,9 @@ class ExternalPotential(Potential):
     def __init__(self, calculator: Calculator):
         if not (hasattr(calculator, "get_potential_energy") and hasattr(calculator, "get_forces")):
             raise TypeError(f"calculator is a {type(calculator).__name__}; accepted is an ASE calculator")
-        self.calculator = calculator
+        self._calculator = calculator
+        # what tells two of them apart in files of unfinished work; results and the last atoms do not
+        self.settings = f"{type(calculator).__qualname__} {dict(getattr(calculator, 'parameters', {}))!r}"
 
     def __call__(self, structures: Structures) -> Evaluation:
         """Refused with ``NotImplementedError``: an evaluation holds flux tensors, which a calculator doesn't give."""
@@ -39,7 +41,7 @@ class ExternalPotential(Potential):
         return _BoundExternal(self, structures)
 
     def __str__(self) -> str:
-        return f"{type(self.calculator).__name__} through ASE"
+        return f"{type(self._calculator).__name__} through ASE"
 
 
 class _BoundExternal(Bound):
@@ -51,7 +53,7 @@ class _BoundExternal(Bound):
     def add(self, positions, cells, energies, forces, pieces):
         if pieces is not None:
             raise NotImplementedError(f"{self.potential} has no flux tensors, hence no stress and no heat flux")
-        calculator = self.potential.calculator
+        calculator = self.potential._calculator
         for number, atoms in enumerate(self.frames):
             own = slice(self.offsets[number], self.offsets[number + 1])
             atoms.positions[:] = positions[own]

@@ -73,6 +73,15 @@ def test_an_interrupted_calculation_goes_on(copper, tmp_path, monkeypatch):
     assert Interrupting.calls - before == 24 - 2 * 4
     with pytest.raises(ValueError, match="unfinished work on another structure, potential or step"):
         force_constants(ExternalPotential(Interrupting()), structures, step=2e-2, file=file)
+    with pytest.raises(ValueError, match="unfinished work on another structure, potential or step"):
+        force_constants(ExternalPotential(Interrupting(asap_cutoff=True)), structures, step=1e-2, file=file)
+
+
+def test_a_calculator_that_was_used_goes_on_with_its_own_work(copper, tmp_path):
+    structures, potential = Structures.from_ase(copper), ExternalPotential(EMT())
+    first = force_constants(potential, structures, step=1e-2, file=tmp_path / "second.npz").dense()
+    again = force_constants(potential, structures, step=1e-2, file=tmp_path / "second.npz").dense()
+    assert np.array_equal(first, again)
 
 
 def test_third_order_through_ase(tmp_path):

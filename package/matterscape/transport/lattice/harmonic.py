@@ -6,6 +6,7 @@ import os
 import numpy as np
 
 from matterscape.checks import check_number
+from matterscape.dynamics.restart import fingerprint
 from matterscape.potentials.base import Potential, check_potential
 from matterscape.potentials.evaluator import Evaluator
 from matterscape.potentials.force_constants import ForceConstants
@@ -84,7 +85,8 @@ def force_constants(
 def work_description(potential: Potential, structures: Structures, step: float) -> str:
     """What finite differences depend on, for the file that keeps them unfinished."""
     arrays = (structures.species, structures.positions, structures.cells)
-    return f"{potential} {step!r} " + " ".join(str(array.detach().cpu().numpy().tolist()) for array in arrays)
+    numbers = (str(array.detach().cpu().numpy().tolist()) for array in arrays)
+    return " ".join([fingerprint(potential), repr(step), *numbers])
 
 
 def nearest_images(force_constants: ForceConstants, tolerance: float = 1e-3) -> ForceConstants:

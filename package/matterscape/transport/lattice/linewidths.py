@@ -205,7 +205,7 @@ def linewidths(
     modes : sequence of K ints, optional
         Places of the modes wanted. All of them cost as much as about a third of them chosen.
     single_precision : bool
-        Compute couplings in float32, about twice as fast; widths then agree to some 1e-6.
+        Compute couplings in float32, which is faster; widths then agree to some 1e-6.
     device : str
         "cuda" for a GPU.
     client : distributed.Client, optional

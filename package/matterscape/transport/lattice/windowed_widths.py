@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from matterscape.kernels import launch
+from matterscape.models.files import atomic_path
 from matterscape.potentials.force_constants import ForceConstants
 from matterscape.progress import progress
 from matterscape.transport.lattice._linewidth_kernels import (
@@ -272,7 +273,5 @@ def _read(file: Path, fingerprint: str, empty: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _write(file: Path, fingerprint: str, total: np.ndarray, done: int) -> None:
-    partial = file.with_name(file.name + ".part")
-    with partial.open("wb") as stream:
+    with atomic_path(file) as partial, partial.open("wb") as stream:
         np.savez(stream, fingerprint=fingerprint, total=total, done=done)
-    partial.replace(file)
