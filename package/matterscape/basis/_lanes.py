@@ -3,8 +3,9 @@
 LLVM often cannot vectorise loops over short rows, as it has to assume that rows overlap. Arithmetic on ``Lanes`` is
 vector arithmetic by construction. Inside compiled code: ``load(rows, i)`` reads row i of an array (n, 8),
 ``store(rows, i, lanes)`` writes it; ``+ - *`` work between lanes, and between lanes and a number; ``transpose_tile``
-copies between arrays of one row per pair and arrays of one lane per pair. Where a machine has narrower registers, LLVM
-splits the operations.
+copies between arrays of one row per pair and arrays of one lane per pair. ``load_first`` and ``store_first`` do the
+same with up to eight numbers anywhere in a flat array, ``spread`` and ``fill`` put one number into all lanes, ``total``
+adds them up. Where a machine has narrower registers, LLVM splits the operations.
 """
 
 import operator
@@ -140,3 +141,109 @@ def transpose_tile(typingctx, source, row, column, out, out_row, out_column):
         return context.get_dummy_value()
 
     return types.void(source, types.intp, types.intp, out, types.intp, types.intp), lower
+
+
+def _is_flat(array) -> bool:
+    return (
+        isinstance(array, types.Array)
+        and array.ndim == 1
+        and array.layout == "C"
+        and isinstance(array.dtype, types.Float)
+    )
+
+
+def _address(context, builder, array_type, array, position, vector):
+    """Address of eight numbers that begin anywhere in a contiguous flat array."""
+    data = cgutils.create_struct_proxy(array_type)(context, builder, value=array).data
+    return builder.bitcast(builder.gep(data, [position]), vector.as_pointer())
+
+
+def _mask(builder, count):
+    """The first ``count`` of eight truth values."""
+    vector = ir.VectorType(count.type, LANES)
+    return builder.icmp_signed("<", ir.Constant(vector, list(range(LANES))), _broadcast(builder, count))
+
+
+def _masked(builder, action: str, result, arguments):
+    """A call of LLVM's masked load or store."""
+    kinds = [argument.type for argument in arguments]
+    vector = result if action == "load" else kinds[0]
+    name = f"llvm.masked.{action}.v{LANES}{'f64' if vector.element == ir.DoubleType() else 'f32'}.p0"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, kinds), name)
+    return builder.call(function, arguments)
+
+
+@intrinsic
+def fill(typingctx, like, value):
+    """Lanes of the dtype of an array, all equal to one number."""
+    if not (isinstance(like, types.Array) and isinstance(like.dtype, types.Float) and isinstance(value, types.Number)):
+        return None
+
+    def lower(context, builder, sig, args):
+        return _broadcast(builder, args[1])
+
+    return Lanes(like.dtype)(like, like.dtype), lower
+
+
+@intrinsic
+def spread(typingctx, flat, position):
+    """``flat[position]`` in every lane; the position is not negative."""
+    if not (_is_flat(flat) and isinstance(position, types.Integer)):
+        return None
+
+    def lower(context, builder, sig, args):
+        data = cgutils.create_struct_proxy(flat)(context, builder, value=args[0]).data
+        return _broadcast(builder, builder.load(builder.gep(data, [args[1]])))
+
+    return Lanes(flat.dtype)(flat, types.intp), lower
+
+
+@intrinsic
+def load_first(typingctx, flat, position, count):
+    """``flat[position : position + count]`` as the first lanes (all eight from count 8 on), zeros in the others."""
+    if not (_is_flat(flat) and isinstance(position, types.Integer) and isinstance(count, types.Integer)):
+        return None
+    lanes = Lanes(flat.dtype)
+
+    def lower(context, builder, sig, args):
+        vector = context.get_value_type(lanes)
+        address = _address(context, builder, flat, args[0], args[1], vector)
+        align = ir.Constant(ir.IntType(32), flat.dtype.bitwidth // 8)
+        arguments = [address, align, _mask(builder, args[2]), ir.Constant(vector, [0.0] * LANES)]
+        return _masked(builder, "load", vector, arguments)
+
+    return lanes(flat, types.intp, types.intp), lower
+
+
+@intrinsic
+def store_first(typingctx, flat, position, count, value):
+    """Write the first ``count`` lanes (all, if it is 8 or more) to ``flat[position:]``."""
+    integers = isinstance(position, types.Integer) and isinstance(count, types.Integer)
+    if not (_is_flat(flat) and integers and value == Lanes(flat.dtype)):
+        return None
+
+    def lower(context, builder, sig, args):
+        address = _address(context, builder, flat, args[0], args[1], args[3].type)
+        align = ir.Constant(ir.IntType(32), flat.dtype.bitwidth // 8)
+        _masked(builder, "store", ir.VoidType(), [args[3], address, align, _mask(builder, args[2])])
+        return context.get_dummy_value()
+
+    return types.void(flat, types.intp, types.intp, value), lower
+
+
+@intrinsic
+def total(typingctx, value):
+    """Sum of the eight lanes, always in the same order."""
+    if not isinstance(value, Lanes):
+        return None
+
+    def lower(context, builder, sig, args):
+        vector, integers = args[0], ir.VectorType(ir.IntType(32), LANES)
+        for half in (4, 2, 1):
+            other = builder.shuffle_vector(
+                vector, vector, ir.Constant(integers, [(lane + half) % LANES for lane in range(LANES)])
+            )
+            vector = builder.fadd(vector, other, flags=_FLAGS)
+        return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+
+    return value.scalar(value), lower
