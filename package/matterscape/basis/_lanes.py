@@ -2,10 +2,11 @@
 
 LLVM often cannot vectorise loops over short rows, as it has to assume that rows overlap. Arithmetic on ``Lanes`` is
 vector arithmetic by construction. Inside compiled code: ``load(rows, i)`` reads row i of an array (n, 8),
-``store(rows, i, lanes)`` writes it; ``+ - *`` work between lanes, and between lanes and a number; ``transpose_tile``
-copies between arrays of one row per pair and arrays of one lane per pair. ``load_first`` and ``store_first`` do the
-same with up to eight numbers anywhere in a flat array, ``spread`` and ``fill`` put one number into all lanes, ``total``
-adds them up. Where a machine has narrower registers, LLVM splits the operations.
+``store(rows, i, lanes)`` writes it, ``prefetch(rows, i)`` has it brought into the cache; ``+ - *`` work between lanes,
+and between lanes and a number; ``transpose_tile`` copies between arrays of one row per pair and arrays of one lane per
+pair. ``load_first`` and ``store_first`` do the same with up to eight numbers anywhere in a flat array, ``spread`` and
+``fill`` put one number into all lanes, ``total`` adds them up. Where a machine has narrower registers, LLVM splits the
+operations.
 """
 
 import operator
@@ -107,6 +108,26 @@ def store(typingctx, rows, row, value):
         return context.get_dummy_value()
 
     return types.void(rows, types.intp, value), lower
+
+
+@intrinsic
+def prefetch(typingctx, rows, row):
+    """Ask for row ``row`` of a contiguous array (n, 8), which is read before long."""
+    if not (_is_rows(rows) and isinstance(row, types.Integer)):
+        return None
+
+    def lower(context, builder, sig, args):
+        vector = context.get_value_type(Lanes(rows.dtype))
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        address = builder.bitcast(_pointer(context, builder, rows, args[0], args[1], vector), byte)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        # to be read, kept in all levels of the cache, data
+        builder.call(
+            builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind), [address, number(0), number(3), number(1)]
+        )
+        return context.get_dummy_value()
+
+    return types.void(rows, types.intp), lower
 
 
 @intrinsic
