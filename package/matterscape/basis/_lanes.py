@@ -2,9 +2,9 @@
 
 LLVM often cannot vectorise loops over short rows, as it has to assume that rows overlap. Arithmetic on ``Lanes`` is
 vector arithmetic by construction. Inside compiled code: ``load(rows, i)`` reads row i of an array (n, 8),
-``store(rows, i, lanes)`` writes it, ``prefetch(rows, i)`` has it brought into the cache; ``+ - *`` work between lanes, and between lanes and a number; ``transpose_tile``
-copies between arrays of one row per pair and arrays of one lane per pair. Where a machine has narrower registers, LLVM
-splits the operations.
+``store(rows, i, lanes)`` writes it, ``prefetch(rows, i)`` has it brought into the cache; ``+ - *`` work between lanes,
+and between lanes and a number; ``transpose_tile`` copies between arrays of one row per pair and arrays of one lane per
+pair. Where a machine has narrower registers, LLVM splits the operations.
 """
 
 import operator
