@@ -136,7 +136,7 @@ class Currents:
         -----
         MomentumWarning
             If there are other currents than of charge, and the total momentum is not zero: with a thermostat that does
-            not conserve it, or the forces of a particle mesh, which do not either.
+            not conserve it, or forces that do not sum to zero.
         """
         from ase.data import atomic_numbers
 
@@ -388,7 +388,7 @@ def _warn_of_momentum(simulation: "Simulation", structure: int) -> None:
     if share > _AT_REST:
         warnings.warn(
             f"the centre of mass moves with {share:.2g} of its thermal energy, which adds to the currents; run without "
-            "thermostat and with forces that conserve momentum (method='ewald' instead of a particle mesh)",
+            "thermostat and with forces that conserve momentum, or see them from the centre of mass",
             MomentumWarning,
             stacklevel=3,
         )
