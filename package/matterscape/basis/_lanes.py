@@ -207,6 +207,21 @@ def fill(typingctx, like, value):
 
 
 @intrinsic
+def at(typingctx, flat, position):
+    """``flat[position]``; the position is not negative, which saves the test for it."""
+    if not (
+        isinstance(flat, types.Array) and flat.ndim == 1 and flat.layout == "C" and isinstance(position, types.Integer)
+    ):
+        return None
+
+    def lower(context, builder, sig, args):
+        data = cgutils.create_struct_proxy(flat)(context, builder, value=args[0]).data
+        return builder.load(builder.gep(data, [args[1]]))
+
+    return flat.dtype(flat, types.intp), lower
+
+
+@intrinsic
 def spread(typingctx, flat, position):
     """``flat[position]`` in every lane; the position is not negative."""
     if not (_is_flat(flat) and isinstance(position, types.Integer)):

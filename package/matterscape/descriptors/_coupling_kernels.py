@@ -14,7 +14,19 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from matterscape.basis._lanes import LANES, fill, load, load_at, load_first, spread, store, store_first, total, totals
+from matterscape.basis._lanes import (
+    LANES,
+    at,
+    fill,
+    load,
+    load_at,
+    load_first,
+    spread,
+    store,
+    store_first,
+    total,
+    totals,
+)
 
 FAST = {"contract", "nsz", "reassoc"}
 # positions are those of the first number of a block in its row; element (M, q1, q2) of a product lies at
@@ -34,13 +46,15 @@ _ROWS_AT_ONCE = 32
 
 
 class Halves(NamedTuple):
-    """The coefficients of each (l1, l2 -> L) as pairs (M, m) of the orders of result and one factor, sorted by M."""
+    """The coefficients of each (l1, l2 -> L) as pairs (M, m) of the orders of result and one factor, sorted by M.
+
+    A pair couples to one or two orders of the other factor; where it is one, the second coefficient is zero.
+    """
 
     order: np.ndarray  # (pairs,) m of the factor whose channels are outermost in the half product
     total: np.ndarray  # (pairs,) M
-    terms: np.ndarray  # (pairs + 1,) first coefficient of each pair
-    other: np.ndarray  # (coefficients,) m of the other factor
-    values: np.ndarray  # (coefficients,)
+    other: np.ndarray  # (2 pairs,) m of the other factor
+    values: np.ndarray  # (2 pairs,) coefficients
     by_total: np.ndarray  # 2 L + 2 numbers per coupling: first pair of each M
     by_order: np.ndarray  # 2 l + 2 numbers per coupling: first of each m in ``sorted_pairs``
     sorted_pairs: np.ndarray  # (pairs,) the pairs of each coupling sorted by m, then M
@@ -67,12 +81,12 @@ def _half(flat, begin, channels, by_total, angular, halves, half):
     """half[pair, q] = sum_m C[pair, m] block[m, q] for the pairs of one coupling; rows of whole lanes."""
     wide = (channels + LANES - 1) // LANES
     start, stop = halves.by_total[by_total], halves.by_total[by_total + 2 * angular + 1]
-    for pair in range(start, stop):
-        for v in range(wide):
-            lanes = fill(flat, 0.0)
-            for term in range(halves.terms[pair], halves.terms[pair + 1]):
-                position = begin + halves.other[term] * channels + v * LANES
-                lanes = lanes + spread(halves.values, term) * load_first(flat, position, channels - v * LANES)
+    for v in range(wide):
+        count, position = channels - v * LANES, begin + v * LANES
+        for pair in range(start, stop):
+            one = load_first(flat, position + at(halves.other, 2 * pair) * channels, count)
+            two = load_first(flat, position + at(halves.other, 2 * pair + 1) * channels, count)
+            lanes = spread(halves.values, 2 * pair) * one + spread(halves.values, 2 * pair + 1) * two
             store(half, (pair - start) * wide + v, lanes)
 
 
@@ -96,7 +110,7 @@ def _outer(first, begin, line, half, halves, out, out_begin, again):
                     d = load_first(out, position + 3 * q2, count)
                 for pair in range(low, high):
                     lanes = load(half, (pair - start) * wide + v)
-                    factor = begin + halves.order[pair] * q1 + q
+                    factor = begin + at(halves.order, pair) * q1 + q
                     a = a + spread(first, factor) * lanes
                     b = b + spread(first, factor + 1) * lanes
                     c = c + spread(first, factor + 2) * lanes
@@ -105,13 +119,28 @@ def _outer(first, begin, line, half, halves, out, out_begin, again):
                 store_first(out, position + q2, count, b)
                 store_first(out, position + 2 * q2, count, c)
                 store_first(out, position + 3 * q2, count, d)
-            for q in range(q1 - q1 % 4, q1):
+            if q1 & 2:
+                q = q1 & ~3
                 position = out_begin + m * stride + q * q2 + v * LANES
+                a = b = fill(out, 0.0)
+                if again:
+                    a = load_first(out, position, count)
+                    b = load_first(out, position + q2, count)
+                for pair in range(low, high):
+                    lanes = load(half, (pair - start) * wide + v)
+                    factor = begin + at(halves.order, pair) * q1 + q
+                    a = a + spread(first, factor) * lanes
+                    b = b + spread(first, factor + 1) * lanes
+                store_first(out, position, count, a)
+                store_first(out, position + q2, count, b)
+            if q1 & 1:
+                position = out_begin + m * stride + (q1 - 1) * q2 + v * LANES
                 a = fill(out, 0.0)
                 if again:
                     a = load_first(out, position, count)
                 for pair in range(low, high):
-                    a = a + spread(first, begin + halves.order[pair] * q1 + q) * load(half, (pair - start) * wide + v)
+                    factor = begin + at(halves.order, pair) * q1 + q1 - 1
+                    a = a + spread(first, factor) * load(half, (pair - start) * wide + v)
                 store_first(out, position, count, a)
 
 
@@ -127,8 +156,8 @@ def _onto_first(gradient, begin, line, half, halves, out, out_begin):
         for q in range(0, q1 - 3, 4):
             a = b = c = d = fill(out, 0.0)
             for k in range(low, high):
-                pair = halves.sorted_pairs[k]
-                position = begin + halves.total[pair] * stride + q * q2
+                pair = at(halves.sorted_pairs, k)
+                position = begin + at(halves.total, pair) * stride + q * q2
                 row = (pair - start) * wide
                 for v in range(full):
                     lanes = load(half, row + v)
@@ -148,8 +177,8 @@ def _onto_first(gradient, begin, line, half, halves, out, out_begin):
         for q in range(q1 - q1 % 4, q1):
             a = fill(out, 0.0)
             for k in range(low, high):
-                pair = halves.sorted_pairs[k]
-                position = begin + halves.total[pair] * stride + q * q2
+                pair = at(halves.sorted_pairs, k)
+                position = begin + at(halves.total, pair) * stride + q * q2
                 for v in range(wide):
                     lanes = load(half, (pair - start) * wide + v)
                     a = a + lanes * load_first(gradient, position + v * LANES, q2 - v * LANES)
@@ -169,9 +198,9 @@ def _onto_second(gradient, begin, line, half, halves, out, out_begin):
             count = q2 - v
             a = b = c = d = fill(out, 0.0)
             for k in range(low, high):
-                pair = halves.sorted_pairs[k]
+                pair = at(halves.sorted_pairs, k)
                 factor = (pair - start) * wide * LANES
-                row = begin + halves.total[pair] * stride + v
+                row = begin + at(halves.total, pair) * stride + v
                 for q in range(0, q1 - 3, 4):
                     position = row + q * q2
                     a = a + spread(factors, factor + q) * load_first(gradient, position, count)

@@ -151,7 +151,7 @@ def _plan(couplings: tuple[int, ...], dtype: str) -> tuple[np.ndarray, kernels.H
     lines = _lines(couplings)
     plan = np.zeros(len(lines), kernels.LINE)
     parts = {name: [] for name in kernels.Halves._fields}
-    counts = dict.fromkeys(("pairs", "terms", "by_total", "by_order"), 0)
+    counts = dict.fromkeys(("pairs", "by_total", "by_order"), 0)
     places: dict[tuple[int, int, int, bool], tuple[int, int]] = {}
 
     def place(l1: int, l2: int, total: int, swapped: bool) -> tuple[int, int]:
@@ -162,19 +162,21 @@ def _plan(couplings: tuple[int, ...], dtype: str) -> tuple[np.ndarray, kernels.H
         by_total = clebsch_gordan(l1, l2, total).transpose((2, 1, 0) if swapped else (2, 0, 1))
         pairs = np.argwhere(by_total.any(axis=2))  # (M, m), sorted
         m = pairs[:, 1]
-        terms = [np.flatnonzero(by_total[pair[0], pair[1]]) for pair in pairs]
+        other = np.zeros((len(pairs), 2), np.int64)
+        values = np.zeros((len(pairs), 2))
+        for row, pair in enumerate(pairs):
+            terms = np.flatnonzero(by_total[tuple(pair)])  # real harmonics couple to one or two
+            other[row, : len(terms)], values[row, : len(terms)] = terms, by_total[tuple(pair)][terms]
         places[key] = counts["by_total"], counts["by_order"]
         parts["order"].append(m)
         parts["total"].append(pairs[:, 0])
-        parts["terms"].append(counts["terms"] + np.cumsum([0, *map(len, terms)])[:-1])
-        parts["other"] += terms
-        parts["values"] += [by_total[pair[0], pair[1], term] for pair, term in zip(pairs, terms)]
+        parts["other"].append(other.ravel())
+        parts["values"].append(values.ravel())
         parts["by_total"].append(counts["pairs"] + np.searchsorted(pairs[:, 0], np.arange(2 * total + 2)))
         by_order = np.argsort(m, kind="stable")
         parts["by_order"].append(counts["pairs"] + np.searchsorted(m[by_order], np.arange(by_total.shape[1] + 1)))
         parts["sorted_pairs"].append(counts["pairs"] + by_order)
         counts["pairs"] += len(pairs)
-        counts["terms"] += sum(map(len, terms))
         counts["by_total"] += 2 * total + 2
         counts["by_order"] += by_total.shape[1] + 1
         return places[key]
@@ -188,7 +190,6 @@ def _plan(couplings: tuple[int, ...], dtype: str) -> tuple[np.ndarray, kernels.H
         row["second_by_total"], row["second_by_order"] = place(*triple, True)
         pairs = (2 * line.angular + 1) * (2 * max(line.first_angular, line.second_angular) + 1)
         half_rows = max(half_rows, pairs * -(-max(line.first_channels, line.second_channels) // LANES))
-    parts["terms"].append(np.array([counts["terms"]]))
     tables = {
         name: np.concatenate(arrays or [np.empty(0)]).astype(dtype if name == "values" else np.int64)
         for name, arrays in parts.items()
