@@ -144,7 +144,7 @@ def read_molecular_tensors(source: str | os.PathLike | list[Atoms], *, dipole_un
         Extended XYZ, or what ``load("qm7x-tensors-100")`` and ``load("water-structures")`` give: ``info`` with ``mu``
         (3,) and ``alpha`` (9,), row by row, in bohr^3.
     dipole_unit : "e bohr", "e Å" or "debye"
-        Of ``mu``.
+        Of ``mu``. That of water is in e bohr, that of QM7-X in e Å (Hoja et al., Sci. Data 8, 43 (2021)).
 
     Returns
     -------

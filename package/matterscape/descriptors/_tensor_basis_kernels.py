@@ -84,10 +84,13 @@ def program(lambda_: int, dtype: str = "float64") -> Program:
     tables = ClebschGordan(lambda_)
     for coupling in couplings:
         table = tables[coupling.l1, coupling.l2, coupling.l1 + coupling.l2]
-        rows = np.stack([offsets[coupling.left] + table.first, offsets[coupling.right] + table.second], axis=1)
-        starts += list(starts[-1] + table.starts[1:])
-        factors.append(rows)
-        coefficients.append(table.values)
+        rows = np.stack([table.total, offsets[coupling.left] + table.first, offsets[coupling.right] + table.second], 1)
+        if coupling.left == coupling.right:  # a b and b a are one multiplication
+            rows[:, 1:].sort(axis=1)
+        rows, merged = np.unique(rows, axis=0, return_inverse=True)
+        starts += list(starts[-1] + np.searchsorted(rows[:, 0], np.arange(1, len(table.starts))))
+        factors.append(rows[:, 1:])
+        coefficients.append(np.bincount(merged.ravel(), table.values))
     return Program(
         tuple(couplings),
         tuple(columns),
