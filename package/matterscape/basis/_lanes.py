@@ -2,10 +2,11 @@
 
 LLVM often cannot vectorise loops over short rows, as it has to assume that rows overlap. Arithmetic on ``Lanes`` is
 vector arithmetic by construction. Inside compiled code: ``load(rows, i)`` reads row i of an array (n, 8),
-``store(rows, i, lanes)`` writes it; ``+ - *`` work between lanes, and between lanes and a number; ``transpose_tile``
-copies between arrays of one row per pair and arrays of one lane per pair. ``load_first`` and ``store_first`` do the
-same with up to eight numbers anywhere in a flat array, ``spread`` and ``fill`` put one number into all lanes, ``total``
-adds them up. Where a machine has narrower registers, LLVM splits the operations.
+``store(rows, i, lanes)`` writes it, ``prefetch(rows, i)`` has it brought into the cache; ``+ - *`` work between lanes,
+and between lanes and a number; ``transpose_tile`` copies between arrays of one row per pair and arrays of one lane per
+pair. ``load_first`` and ``store_first`` do the same with up to eight numbers anywhere in a flat array, ``spread`` and
+``fill`` put one number into all lanes, ``total`` adds them up. Where a machine has narrower registers, LLVM splits the
+operations.
 """
 
 import operator
@@ -107,6 +108,26 @@ def store(typingctx, rows, row, value):
         return context.get_dummy_value()
 
     return types.void(rows, types.intp, value), lower
+
+
+@intrinsic
+def prefetch(typingctx, rows, row):
+    """Ask for row ``row`` of a contiguous array (n, 8), which is read before long."""
+    if not (_is_rows(rows) and isinstance(row, types.Integer)):
+        return None
+
+    def lower(context, builder, sig, args):
+        vector = context.get_value_type(Lanes(rows.dtype))
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        address = builder.bitcast(_pointer(context, builder, rows, args[0], args[1], vector), byte)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        # to be read, kept in all levels of the cache, data
+        builder.call(
+            builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind), [address, number(0), number(3), number(1)]
+        )
+        return context.get_dummy_value()
+
+    return types.void(rows, types.intp), lower
 
 
 @intrinsic
@@ -216,6 +237,22 @@ def load_first(typingctx, flat, position, count):
 
 
 @intrinsic
+def load_at(typingctx, flat, position):
+    """``flat[position : position + 8]``."""
+    if not (_is_flat(flat) and isinstance(position, types.Integer)):
+        return None
+    lanes = Lanes(flat.dtype)
+
+    def lower(context, builder, sig, args):
+        vector = context.get_value_type(lanes)
+        value = builder.load(_address(context, builder, flat, args[0], args[1], vector))
+        value.align = flat.dtype.bitwidth // 8
+        return value
+
+    return lanes(flat, types.intp), lower
+
+
+@intrinsic
 def store_first(typingctx, flat, position, count, value):
     """Write the first ``count`` lanes (all, if it is 8 or more) to ``flat[position:]``."""
     integers = isinstance(position, types.Integer) and isinstance(count, types.Integer)
@@ -229,6 +266,32 @@ def store_first(typingctx, flat, position, count, value):
         return context.get_dummy_value()
 
     return types.void(flat, types.intp, types.intp, value), lower
+
+
+@intrinsic
+def totals(typingctx, a, b, c, d):
+    """Lanes that begin with the four sums of the lanes of a, b, c and d, added in the same order whatever they are."""
+    if not all(isinstance(value, Lanes) and value == a for value in (a, b, c, d)):
+        return None
+
+    def lower(context, builder, sig, args):
+        def folded(x, y, width):
+            """Lanes of x in the first half of every 2 ``width``, of y in the second, each with its other half added."""
+            period = 2 * width
+            low = [lane - lane % period + lane % width for lane in range(LANES)]
+            low = [lane if i % period < width else lane + LANES for i, lane in enumerate(low)]
+            halves = [ir.Constant(ir.VectorType(ir.IntType(32), LANES), [k + s for k in low]) for s in (0, width)]
+            return builder.fadd(*(builder.shuffle_vector(x, y, mask) for mask in halves), flags=_FLAGS)
+
+        ab, cd = folded(args[0], args[1], 4), folded(args[2], args[3], 4)  # a a a a b b b b
+        abcd = folded(ab, cd, 2)  # a a c c b b d d
+        return builder.shuffle_vector(
+            folded(abcd, abcd, 1),  # a a c c b b d d
+            ir.Constant(ir.VectorType(args[0].type.element, LANES), ir.Undefined),
+            ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0, 4, 2, 6, 0, 4, 2, 6]),
+        )
+
+    return a(a, b, c, d), lower
 
 
 @intrinsic

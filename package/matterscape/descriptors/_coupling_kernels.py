@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from matterscape.basis._lanes import LANES, fill, load, load_first, spread, store, store_first, total
+from matterscape.basis._lanes import LANES, fill, load, load_at, load_first, spread, store, store_first, total, totals
 
 FAST = {"contract", "nsz", "reassoc"}
 # positions are those of the first number of a block in its row; element (M, q1, q2) of a product lies at
@@ -31,7 +31,6 @@ LINE = np.dtype(
     ]
 )
 _ROWS_AT_ONCE = 32
-_CACHED = 1 << 15  # numbers of a gradient that stay in the cache between its two uses
 
 
 class Halves(NamedTuple):
@@ -120,7 +119,8 @@ def _outer(first, begin, line, half, halves, out, out_begin, again):
 def _onto_first(gradient, begin, line, half, halves, out, out_begin):
     """out[m1, q1] += sum_(M, q2) half[M, m1, q2] gradient[M, q1, q2]."""
     q1, q2, stride = line.first_channels, line.second_channels, line.stride
-    wide = (q2 + LANES - 1) // LANES
+    full, rest = q2 // LANES, q2 % LANES
+    wide = full + (rest > 0)
     start = halves.by_total[line.first_by_total]
     for m in range(2 * line.first_angular + 1):
         low, high = halves.by_order[line.first_by_order + m], halves.by_order[line.first_by_order + m + 1]
@@ -128,27 +128,31 @@ def _onto_first(gradient, begin, line, half, halves, out, out_begin):
             a = b = c = d = fill(out, 0.0)
             for k in range(low, high):
                 pair = halves.sorted_pairs[k]
-                row = begin + halves.total[pair] * stride + q * q2
-                for v in range(wide):
-                    position, count = row + v * LANES, q2 - v * LANES
-                    lanes = load(half, (pair - start) * wide + v)
-                    a = a + lanes * load_first(gradient, position, count)
-                    b = b + lanes * load_first(gradient, position + q2, count)
-                    c = c + lanes * load_first(gradient, position + 2 * q2, count)
-                    d = d + lanes * load_first(gradient, position + 3 * q2, count)
+                position = begin + halves.total[pair] * stride + q * q2
+                row = (pair - start) * wide
+                for v in range(full):
+                    lanes = load(half, row + v)
+                    a = a + lanes * load_at(gradient, position)
+                    b = b + lanes * load_at(gradient, position + q2)
+                    c = c + lanes * load_at(gradient, position + 2 * q2)
+                    d = d + lanes * load_at(gradient, position + 3 * q2)
+                    position += LANES
+                if rest:
+                    lanes = load(half, row + full)
+                    a = a + lanes * load_first(gradient, position, rest)
+                    b = b + lanes * load_first(gradient, position + q2, rest)
+                    c = c + lanes * load_first(gradient, position + 2 * q2, rest)
+                    d = d + lanes * load_first(gradient, position + 3 * q2, rest)
             position = out_begin + m * q1 + q
-            out[position] += total(a)
-            out[position + 1] += total(b)
-            out[position + 2] += total(c)
-            out[position + 3] += total(d)
+            store_first(out, position, 4, load_first(out, position, 4) + totals(a, b, c, d))
         for q in range(q1 - q1 % 4, q1):
             a = fill(out, 0.0)
             for k in range(low, high):
                 pair = halves.sorted_pairs[k]
-                row = begin + halves.total[pair] * stride + q * q2
+                position = begin + halves.total[pair] * stride + q * q2
                 for v in range(wide):
                     lanes = load(half, (pair - start) * wide + v)
-                    a = a + lanes * load_first(gradient, row + v * LANES, q2 - v * LANES)
+                    a = a + lanes * load_first(gradient, position + v * LANES, q2 - v * LANES)
             out[out_begin + m * q1 + q] += total(a)
 
 
@@ -242,9 +246,8 @@ def gradients_of_one(second, which, gradient, rows, order, offsets, plan, halves
 def gradients_of_both(first, second, gradient, rows, order, offsets, plan, halves, half_rows, out1, out2, widths):
     """Both gradients where row k combines factors k and k for target k: every gradient is read from memory once."""
     n_groups = len(offsets) - 1
-    size = max(1, _CACHED // max(1, widths[2]))
-    for block in numba.prange((n_groups + size - 1) // size):
+    for block in numba.prange((n_groups + _ROWS_AT_ONCE - 1) // _ROWS_AT_ONCE):
         half = np.empty((half_rows, LANES), out1.dtype)
-        start, stop = block * size, min(n_groups, (block + 1) * size)
-        _first_gradients(start, stop, second, gradient, rows, order, offsets, plan, halves, half, out1, widths)
-        _second_gradients(start, stop, first, gradient, rows, order, offsets, plan, halves, half, out2, widths)
+        for i in range(block * _ROWS_AT_ONCE, min(n_groups, (block + 1) * _ROWS_AT_ONCE)):
+            _first_gradients(i, i + 1, second, gradient, rows, order, offsets, plan, halves, half, out1, widths)
+            _second_gradients(i, i + 1, first, gradient, rows, order, offsets, plan, halves, half, out2, widths)

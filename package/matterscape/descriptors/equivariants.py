@@ -74,14 +74,34 @@ class Equivariants(Mapping):
         return result
 
     @classmethod
-    def _unpack(
-        cls, packed: torch.Tensor, channels: Mapping[Key, int], labels: Labels | Callable[[], Labels] | None
+    def from_packed(
+        cls,
+        packed: torch.Tensor,
+        channels: Mapping[Key, int],
+        labels: Labels | Callable[[], Labels] | None = None,
     ) -> "Equivariants":
-        """From rows of blocks, ``channels`` in the order of the blocks."""
-        widths = [(2 * l + 1) * count for (_, l), count in channels.items()]
+        """From rows of blocks, as ``packed`` gives them; the blocks are views.
+
+        Parameters
+        ----------
+        packed : tensor (samples, columns)
+        channels : mapping of (int, int) to int
+            Number of channels of every block.
+        labels : mapping or callable, optional
+            As for the class; a function that returns them is called when they are first asked for.
+
+        Raises
+        ------
+        ValueError
+            If the number of columns is not that of the blocks.
+        """
+        keys = sorted_keys(channels)
+        widths = [(2 * l + 1) * channels[sigma, l] for sigma, l in keys]
+        if packed.ndim != 2 or packed.shape[1] != sum(widths):
+            raise ValueError(f"packed has shape {tuple(packed.shape)}; accepted is (samples, {sum(widths)})")
         blocks = {
-            key: part.unflatten(1, (2 * key[1] + 1, count))
-            for (key, count), part in zip(channels.items(), packed.split(widths, dim=1))
+            key: part.unflatten(1, (2 * key[1] + 1, channels[key]))
+            for key, part in zip(keys, packed.split(widths, dim=1))
         }
         return cls._made(blocks, labels, packed)
 
@@ -112,7 +132,7 @@ class Equivariants(Mapping):
             raise ValueError(f"channels are {len(channels)}; accepted are as many as the density has, {n_channels}")
         keys = [(1, l) for l in range(size)]
         labels = {key: _density_labels(channels, n_channels, key[1]) for key in keys}
-        return cls._unpack(density.flatten(1), dict.fromkeys(keys, n_channels), labels)
+        return cls.from_packed(density.flatten(1), dict.fromkeys(keys, n_channels), labels)
 
     def __getitem__(self, key: Key) -> torch.Tensor:
         try:
@@ -191,7 +211,7 @@ class Equivariants(Mapping):
 
     def take(self, samples: torch.Tensor) -> "Equivariants":
         """Some of the samples, by number or truth value."""
-        return Equivariants._unpack(self.packed[samples], self.channels, self._labels)
+        return Equivariants.from_packed(self.packed[samples], self.channels, self._labels)
 
     def mixed(self, weights: Mapping[Key, torch.Tensor]) -> "Equivariants":
         """Linear combinations of the channels: blocks times matrices (channels, kept); other blocks are left out."""
@@ -316,7 +336,7 @@ def product(
         )
     packed = products(first.packed, second.packed, *indices, plan.numbers, n_rows, plan.n_columns)
     sources = (first._labels, first.channels), (second._labels, second.channels)
-    return Equivariants._unpack(packed, plan.channels, partial(_product_labels, *sources, plan.factors))
+    return Equivariants.from_packed(packed, plan.channels, partial(_product_labels, *sources, plan.factors))
 
 
 class _Plan(NamedTuple):
