@@ -4,6 +4,7 @@
            "start.ipynb")``; ``lab.add(name, cells)`` adds a notebook made by the test.
 `browser`  the Chromium; ``new_page(browser)`` and ``close_page(page)`` where a module keeps one page for all its tests.
 `page`     a fresh page for one test.
+`notebook` one page for all tests of a module: the study or tutorial that the module calls NAME, all of its cells run.
 `pictures` where screenshots go: the folder named by MATTERSCAPE_PICTURES, else a temporary one.
 
 Without Chromium or JupyterLab every test here is skipped and says so.
@@ -50,6 +51,16 @@ def page(browser):
     from lab_browser import close_page, new_page
 
     instance = new_page(browser)
+    yield instance
+    close_page(instance)
+
+
+@pytest.fixture(scope="module")
+def notebook(browser, lab, request):
+    """The notebook that the module of a test is about, after a run of all cells."""
+    from lab_browser import close_page, open_tutorial
+
+    instance = open_tutorial(browser, lab, request.module.NAME)
     yield instance
     close_page(instance)
 

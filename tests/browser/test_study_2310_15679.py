@@ -7,9 +7,7 @@ from lab_browser import (  # noqa: E402
     answer,
     check_drawn,
     check_themes_and_widths,
-    close_page,
     colours,
-    open_tutorial,
     python,
     readout_number,
     slider,
@@ -41,14 +39,6 @@ WRONG = {
     "exercise-2-answer": "exercise_2(lambda n, fraction: (1 / n**2, 1 - fraction / 2))",
     "exercise-3-answer": "exercise_3(lambda rate, diffusion: 1e8 * (2 * diffusion / rate) ** 0.5)",
 }
-
-
-@pytest.fixture(scope="module")
-def notebook(browser, lab):
-    """The study after a run of all cells."""
-    page = open_tutorial(browser, lab, NAME)
-    yield page
-    close_page(page)
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,7 @@ from lab_browser import (  # noqa: E402
     answer,
     check_drawn,
     check_themes_and_widths,
-    close_page,
     colours,
-    open_tutorial,
     python,
     readout,
     readout_number,
@@ -36,14 +34,6 @@ WRONG = {
     "exercise-3-answer": ("exercise_3(lambda a, b, m, n: (a - b) / 2)", "equal masses only"),
     "exercise-4-answer": ("exercise_4(lambda p, m: (p - m) / 4)", "divide by the sum"),
 }
-
-
-@pytest.fixture(scope="module")
-def notebook(browser, lab):
-    """The study after a run of all cells."""
-    page = open_tutorial(browser, lab, NAME)
-    yield page
-    close_page(page)
 
 
 def milliseconds(page, name):

@@ -68,10 +68,10 @@ def test_everything_is_drawn(notebook, pictures):
 
 def test_filters_and_lengths_of_runs_answer(notebook):
     assert python(notebook, "'Recomputed' in runs_study.message")
-    before = python(notebook, "runs_study.readouts['GKMD'].text")
+    before = python(notebook, "runs_study.readouts['cepstral'].text")
     step_slider(slider(notebook, RUNS, "f* (THz)"), 3)
-    wait_python(notebook, "runs_study.controls['cutoff'].value > 1.9")
-    wait_python(notebook, f"runs_study.readouts['GKMD'].text != {before!r}")
+    wait_python(notebook, "runs_study.controls['cutoff'].value > 0.75")
+    wait_python(notebook, f"runs_study.readouts['cepstral'].text != {before!r}")
     step_slider(slider(notebook, RUNS, "K (0: auto)"), 3)
     wait_python(notebook, "runs_study.readouts['K'].text == '3' and 'Recomputed' in runs_study.message")
     study(notebook, RUNS).locator("select").nth(1).select_option("raw")

@@ -7,9 +7,7 @@ from lab_browser import (  # noqa: E402
     answer,
     check_drawn,
     check_themes_and_widths,
-    close_page,
     colours,
-    open_tutorial,
     python,
     readout_number,
     slider,
@@ -43,14 +41,6 @@ WRONG = {
     "exercise-2-answer": ("exercise_2(lambda d, n, s2: (d / n, s2))", "Not yet: value"),
     "exercise-3-answer": ("exercise_3(quadrature)", "Not yet: value"),
 }
-
-
-@pytest.fixture(scope="module")
-def notebook(browser, lab):
-    """The study after a run of all cells."""
-    page = open_tutorial(browser, lab, NAME)
-    yield page
-    close_page(page)
 
 
 def test_everything_is_drawn(notebook, pictures):

@@ -7,9 +7,7 @@ from lab_browser import (  # noqa: E402
     answer,
     check_drawn,
     check_themes_and_widths,
-    close_page,
     colours,
-    open_tutorial,
     python,
     readout_number,
     slider,
@@ -42,14 +40,6 @@ WRONG = {
     "exercise-2-answer": ("exercise_2(lambda f, c: c / f)", "Not yet"),
     "exercise-3-answer": ("exercise_3(lambda e, b, a: b / a)", "Not yet"),
 }
-
-
-@pytest.fixture(scope="module")
-def notebook(browser, lab):
-    """The study after a run of all cells."""
-    page = open_tutorial(browser, lab, NAME)
-    yield page
-    close_page(page)
 
 
 def test_everything_is_drawn(notebook, pictures):

@@ -7,10 +7,8 @@ import pytest
 lab_browser = pytest.importorskip("lab_browser", reason="playwright or Pillow is not installed (extra: test)")
 from lab_browser import (  # noqa: E402
     answer,
-    close_page,
     colours,
     execute,
-    open_tutorial,
     python,
     readout,
     readout_number,
@@ -50,14 +48,6 @@ WRONG = {
         "values differ",
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def notebook(browser, lab):
-    """The tutorial after a run of all cells."""
-    page = open_tutorial(browser, lab, NAME)
-    yield page
-    close_page(page)
 
 
 def wait_readout(page, which, label, accept, timeout=20_000):

@@ -5,9 +5,7 @@ import pytest
 lab_browser = pytest.importorskip("lab_browser", reason="playwright or Pillow is not installed (extra: test)")
 from lab_browser import (  # noqa: E402
     answer,
-    close_page,
     colours,
-    open_tutorial,
     python,
     readout_number,
     set_theme,
@@ -50,14 +48,6 @@ WRONG = {
     ),
     "exercise-3-answer": ("exercise_3(lambda temperatures, share: temperatures[np.argmax(share < 0.5)])", "Not yet"),
 }
-
-
-@pytest.fixture(scope="module")
-def notebook(browser, lab):
-    """The tutorial after a run of all cells."""
-    page = open_tutorial(browser, lab, NAME)
-    yield page
-    close_page(page)
 
 
 def test_everything_is_drawn(notebook, pictures):

@@ -7,8 +7,6 @@ from lab_browser import (  # noqa: E402
     answer,
     check_drawn,
     check_themes_and_widths,
-    close_page,
-    open_tutorial,
     python,
     readout_number,
     slider,
@@ -71,14 +69,6 @@ WRONG = {
 }
 
 
-@pytest.fixture(scope="module")
-def notebook(browser, lab):
-    """The tutorial after a run of all cells."""
-    page = open_tutorial(browser, lab, NAME)
-    yield page
-    close_page(page)
-
-
 def test_everything_is_drawn(notebook, pictures):
     check_drawn(notebook, ".matterscape-curve", 40)
     assert notebook.locator(".matterscape-map").count() == 2
@@ -122,10 +112,11 @@ def test_training_errors_make_a_model_sure_of_itself(notebook, pictures):
     notebook.wait_for_timeout(500)
     proud = readout_number(notebook, CALIBRATION, "rms σ")
     assert proud < honest / 1.5
-    step_slider(slider(notebook, CALIBRATION, "penalty"), 4, "ArrowLeft")
-    wait_python(notebook, "calibration_study.controls['regularisation'].value < 1.1e-5")
+    # Error bars vanish with the penalty's root; a decade above this end they may still grow, by the trajectories' luck.
+    step_slider(slider(notebook, CALIBRATION, "penalty"), 12, "ArrowLeft")
+    wait_python(notebook, "calibration_study.controls['regularisation'].value < 1.1e-7")
     notebook.wait_for_timeout(500)
-    assert readout_number(notebook, CALIBRATION, "rms σ") < proud
+    assert readout_number(notebook, CALIBRATION, "rms σ") < 0.75 * proud
     study(notebook, CALIBRATION).screenshot(path=pictures / "tutorial-03-calibration-training.png")
 
 

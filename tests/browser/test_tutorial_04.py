@@ -7,8 +7,6 @@ from lab_browser import (  # noqa: E402
     answer,
     check_drawn,
     check_themes_and_widths,
-    close_page,
-    open_tutorial,
     python,
     readout_number,
     slider,
@@ -73,14 +71,6 @@ WRONG = {
         "H is below one where ions help each other",
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def notebook(browser, lab):
-    """The tutorial after a run of all cells."""
-    page = open_tutorial(browser, lab, NAME)
-    yield page
-    close_page(page)
 
 
 def test_everything_is_drawn(notebook, pictures):

@@ -10,9 +10,7 @@ from lab_browser import (  # noqa: E402
     answer,
     check_drawn,
     check_themes_and_widths,
-    close_page,
     execute,
-    open_tutorial,
     python,
     readout_number,
     slider,
@@ -75,14 +73,6 @@ WRONG = {
         "decays twice as fast as the amplitude",
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def notebook(browser, lab):
-    """The tutorial after a run of all cells."""
-    page = open_tutorial(browser, lab, NAME)
-    yield page
-    close_page(page)
 
 
 def _picture(page, which):

@@ -1,24 +1,17 @@
-"""What the canvas widgets have in common: their front end, columns of numbers, and checks of what a caller gives."""
+"""What the canvas widgets have in common: their traits, columns of numbers, and checks of what a caller gives."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-import anywidget
 import ipywidgets
 import numpy as np
 import traitlets
 
-HERE = Path(__file__).parent
+from .view import HERE, View
 
 
-def front_end(name: str) -> str:
-    """The JavaScript module of one canvas widget: the shared drawing followed by the widget's own file."""
-    return "\n".join((HERE / file).read_text(encoding="utf-8") for file in ("canvas.js", f"{name}.js"))
-
-
-class CanvasWidget(anywidget.AnyWidget):
+class CanvasWidget(View):
     """Base of the canvas widgets.
 
     Attributes

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 import traitlets
 
-from .canvas import CanvasWidget, column, front_end, pack
+from .canvas import CanvasWidget, column, pack
+from .view import front_end
 
 UNCHANGED = object()
 STYLES = ("line", "points", "both")
@@ -79,7 +80,7 @@ class Curve(CanvasWidget):
         If a column is no list of finite numbers or nan, lengths differ, or a logarithmic axis meets a number <= 0.
     """
 
-    _esm = front_end("curve")
+    _esm = front_end("canvas", "curve")
 
     x_label = traitlets.Unicode("").tag(sync=True)
     y_label = traitlets.Unicode("").tag(sync=True)

@@ -346,4 +346,4 @@ function render({ model, el }) {
   return () => { stop.forEach((f) => f()); watch.disconnect(); cancelAnimationFrame(frame); stage.dispose(); };
 }
 
-export default { render };
+export default { initialize, render };

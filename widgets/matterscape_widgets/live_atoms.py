@@ -11,7 +11,8 @@ from ase.data import chemical_symbols, covalent_radii
 from ase.data.colors import jmol_colors
 from ase.geometry import wrap_positions
 
-from .canvas import CanvasWidget, column, front_end, pack
+from .canvas import CanvasWidget, column, pack
+from .view import front_end
 
 UNCHANGED = object()
 
@@ -62,7 +63,7 @@ class LiveAtoms(CanvasWidget):
         If there are no atoms, or a number is missing or infinite where it must not be.
     """
 
-    _esm = front_end("live_atoms")
+    _esm = front_end("canvas", "live_atoms")
 
     active = traitlets.Int(None, allow_none=True).tag(sync=True)
     colour_label = traitlets.Unicode("").tag(sync=True)

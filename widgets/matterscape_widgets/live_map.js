@@ -398,4 +398,4 @@ function render({ model, el }) {
   return () => { stop.forEach((f) => f()); stage.dispose(); };
 }
 
-export default { render };
+export default { initialize, render };

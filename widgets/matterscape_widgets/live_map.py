@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import traitlets
 
-from .canvas import CanvasWidget, categories_of, column, front_end, pack
+from .canvas import CanvasWidget, categories_of, column, pack
+from .view import front_end
 
 UNCHANGED = object()
 
@@ -55,7 +56,7 @@ class LiveMap(CanvasWidget):
         If lengths differ, an array is not one-dimensional or not numeric, or a number is infinite.
     """
 
-    _esm = front_end("live_map")
+    _esm = front_end("canvas", "live_map")
 
     x_label = traitlets.Unicode("").tag(sync=True)
     y_label = traitlets.Unicode("").tag(sync=True)

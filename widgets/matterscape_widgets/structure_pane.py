@@ -230,6 +230,7 @@ class StructurePane(ipywidgets.VBox):
     def _place(self, widget: chemiscope.widget.ChemiscopeWidgetBase) -> None:
         old, self._widget = self._widget, widget
         self._displayed = False
+        self._note.look_after(widget)
         widget.observe(self._follow, "selected_ids")
         widget.observe(self._notice_display, "settings")
         self._box.children = (widget,)

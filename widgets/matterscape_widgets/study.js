@@ -30,4 +30,4 @@ function render({ model, el }) {
   return () => { for (const name of names) model.off(`change:${name}`, draw); };
 }
 
-export default { render };
+export default { initialize, render };

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
-import anywidget
 import ipywidgets
 import traitlets
 
+from .view import HERE, View, front_end
 
-class Line(anywidget.AnyWidget):
+
+class Line(View):
     """A line of text in the style of a study: its title, its status or a readout."""
 
-    _esm = Path(__file__).with_name("study.js")
-    _css = Path(__file__).with_name("study.css")
+    _esm = front_end("study")
+    _css = HERE / "study.css"
 
     kind = traitlets.Enum(["title", "status", "error", "readout"], "status").tag(sync=True)
     text = traitlets.Unicode("").tag(sync=True)

@@ -10,9 +10,11 @@ import numpy as np
 from matterscape.benchmarks import (
     ace_tasks,
     crystal_tasks,
+    equivariant_tasks,
     lattice_spectral_tasks,
     lattice_tasks,
     potential_tasks,
+    tensor_tasks,
     transport_tasks,
     uncertainty_tasks,
 )
@@ -164,3 +166,4 @@ for _l in (6, 8, 10, 12):
     )
 TASKS |= potential_tasks.TASKS | uncertainty_tasks.TASKS | transport_tasks.TASKS
 TASKS |= lattice_tasks.TASKS | lattice_spectral_tasks.TASKS | crystal_tasks.TASKS | ace_tasks.TASKS
+TASKS |= equivariant_tasks.TASKS | tensor_tasks.TASKS

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -315,17 +315,17 @@ def amorphous_silica(
     potential = Tersoff.silica() if potential is None else potential
     network = www_network(n_silicon, seed, schedule) if network is None else network
     start = decorate_bridges(network, "Si", "O", density_g_cm3=density_g_cm3)
-    settled = relax(start, potential, force_tolerance=0.5)  # no more than a start for the dynamics
-    cooled = melt_quench(
-        settled.structures,
+    return _annealed(
+        start,
         potential,
+        cell,
+        force_tolerance,
         melt_temperature_K=anneal_temperature_K,
-        quench_rate_K_per_ps=quench_rate_K_per_ps,
         melt_ps=anneal_ps,
+        quench_rate_K_per_ps=quench_rate_K_per_ps,
         seed=seed,
         folder=folder,
     )
-    return _relaxed(cooled.structures, potential, cell, force_tolerance)
 
 
 def amorphous_silicon_carbide(
@@ -372,16 +372,25 @@ def amorphous_silicon_carbide(
     check_number("density_g_cm3", density_g_cm3, "g/cm^3", positive=True)
     volume = start.get_masses().sum() * GRAM_PER_CUBIC_CENTIMETRE / density_g_cm3
     start.set_cell(start.cell * (volume / start.get_volume()) ** (1 / 3), scale_atoms=True)
-    settled = relax(start, potential, force_tolerance=0.5)
-    cooled = melt_quench(
-        settled.structures,
+    return _annealed(
+        start,
         potential,
+        cell,
+        force_tolerance,
         melt_temperature_K=anneal_temperature_K,
-        quench_rate_K_per_ps=quench_rate_K_per_ps,
         melt_ps=anneal_ps,
+        quench_rate_K_per_ps=quench_rate_K_per_ps,
         seed=seed,
         folder=folder,
     )
+
+
+def _annealed(
+    start: Atoms, potential: Potential, cell: bool | str, force_tolerance: float, **history: Any
+) -> Relaxation:
+    """A decorated network, settled, taken through the thermal history of `melt_quench` and relaxed."""
+    settled = relax(start, potential, force_tolerance=0.5)  # no more than a start for the dynamics
+    cooled = melt_quench(settled.structures, potential, **history)
     return _relaxed(cooled.structures, potential, cell, force_tolerance)
 
 

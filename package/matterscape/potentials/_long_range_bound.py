@@ -12,7 +12,7 @@ from matterscape.potentials.base import Bound
 from matterscape.potentials.ewald import EwaldSum
 from matterscape.potentials.ewald_parameters import Parameters
 from matterscape.potentials.inverse_power import long_range_at_zero
-from matterscape.potentials.particle_mesh import ParticleMesh
+from matterscape.potentials.particle_mesh import ParticleMesh, from_mean
 from matterscape.potentials.screened import screened_sums
 from matterscape.structures import NeighbourLists, Structures
 
@@ -97,7 +97,10 @@ class BoundPairs(Bound):
             points[:n_atoms], points, charges, second, offsets, self._alpha, self._exponent, self._cutoff, fields[0],
             fields[1], pieces is not None, fields[2],
         )  # fmt: skip
-        add_fields(self._prefactor, self._charges, *fields, energies, forces, pieces)
+        add_fields(
+            self._prefactor, self._charges, fields[0], self._charges[:, None] * fields[1], fields[2], energies, forces,
+            pieces,
+        )  # fmt: skip
 
 
 class BoundReciprocal(Bound):
@@ -118,8 +121,13 @@ class BoundReciprocal(Bound):
             return
         self._prepare(positions, cells)
         potential, charges = self._potential, self._charges.numpy()
-        fields = self._sum.fields(positions, charges[None], pieces is not None)
-        add_fields(potential.prefactor, charges, fields[0][0], fields[1][0], fields[2], energies, forces, pieces)
+        on_mesh = self._parameters.method == "mesh"
+        sites = self._from_mean(positions) if on_mesh else positions
+        fields = self._sum.fields(sites, charges[None], pieces is not None)
+        gradient = charges[:, None] * fields[1][0]
+        if on_mesh:
+            gradient = self._from_mean(gradient)
+        add_fields(potential.prefactor, charges, fields[0][0], gradient, fields[2], energies, forces, pieces)
         energies -= potential.prefactor * self._self_energies
         if self._periodic.normals is not None or potential.surface == "vacuum":
             terms = _boundary.dipole_terms(torch.from_numpy(positions), self._charges, self._index, self._periodic)
@@ -127,6 +135,9 @@ class BoundReciprocal(Bound):
             forces -= potential.prefactor * terms[1].numpy()
             if pieces is not None:
                 pieces += potential.prefactor * terms[2].numpy()
+
+    def _from_mean(self, vectors: np.ndarray) -> np.ndarray:
+        return from_mean(torch.from_numpy(vectors), self._index, len(self._pbc)).numpy()
 
     def _prepare(self, positions, cells):
         """Waves or mesh for these cells, anew where they have changed; a slab may outgrow its cell."""
@@ -152,9 +163,12 @@ class BoundReciprocal(Bound):
 
 
 def add_fields(prefactor, charges, potential, gradient, tensor, energies, forces, pieces) -> None:
-    """Add what sources (N,) get from the fields at their sites to energies, forces and, unless None, flux tensors."""
+    """Add what sources (N,) get from the fields at their sites to energies, forces and, unless None, flux tensors.
+
+    ``gradient`` (N, 3) is that of the energy, the sources included.
+    """
     scaled = prefactor * charges
     energies += 0.5 * scaled * potential
-    forces -= scaled[:, None] * gradient
+    forces -= prefactor * gradient
     if pieces is not None:
         pieces += 0.5 * scaled[:, None, None] * tensor

@@ -30,6 +30,8 @@ class ExternalPotential(Potential):
         self._calculator = calculator
         # what tells two of them apart in files of unfinished work; results and the last atoms do not
         self.settings = f"{type(calculator).__qualname__} {dict(getattr(calculator, 'parameters', {}))!r}"
+        if isinstance(potential := getattr(calculator, "potential", None), Potential):  # one of ours, seen through ASE
+            self.wrapped = potential
 
     def __call__(self, structures: Structures) -> Evaluation:
         """Refused with ``NotImplementedError``: an evaluation holds flux tensors, which a calculator doesn't give."""

@@ -21,7 +21,7 @@ from matterscape.potentials.base import Bound, Evaluation, Potential
 from matterscape.potentials.ewald import EwaldSum, ewald_operator
 from matterscape.potentials.ewald_parameters import Parameters, choose_parameters
 from matterscape.potentials.inverse_power import checked_exponent
-from matterscape.potentials.particle_mesh import mesh_operator
+from matterscape.potentials.particle_mesh import from_mean, mesh_operator
 from matterscape.potentials.screened import pair_stiffness, screened_operator
 from matterscape.structures import NeighbourLists, Structures
 
@@ -80,6 +80,10 @@ class InversePower(Potential):
     -----
     Calling the potential chooses parameters for the structures at hand. :meth:`bind` fixes them, and the waves or the
     mesh, for a run; a changing cell keeps their number, so the error follows the cell.
+
+    A mesh has its origin at the mean of the positions as they are, unwrapped. Forces thus sum to zero, and are exact
+    derivatives of an energy that does not change when all atoms move together. In exchange, a single atom that is moved
+    by a cell vector changes energies within the error of the sum.
     """
 
     def __init__(
@@ -297,9 +301,10 @@ class InversePower(Potential):
         positions, index = structures.positions, structures.structure_index
         periodic = self._periodic(structures)
         geometry = torch.from_numpy(parameters.geometry(periodic.cells.detach().cpu().double().numpy()))
-        operator = ewald_operator if parameters.method == "ewald" else mesh_operator
+        on_mesh, n_structures = parameters.method == "mesh", structures.n_structures
+        operator = mesh_operator if on_mesh else ewald_operator
         energies, gradient, pieces, _ = operator(
-            positions,
+            from_mean(positions, index, n_structures) if on_mesh else positions,
             periodic.cells,
             coefficients,
             positions.new_zeros(0),
@@ -309,6 +314,8 @@ class InversePower(Potential):
             self.exponent,
             True,
         )
+        if on_mesh:
+            gradient = from_mean(gradient, index, n_structures)
         energies = energies - self_energies(coefficients, parameters.alpha, self.exponent)
         if periodic.normals is not None or self.surface == "vacuum":
             terms = _boundary.dipole_terms(positions, coefficients, index, periodic)

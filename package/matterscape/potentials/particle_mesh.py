@@ -4,6 +4,12 @@ Charges are spread with cardinal B-splines (smooth PME: Essmann et al., J. Chem.
 of the waves carry the energy-optimal factor U^2 / (sum_m U_m^2)^2 of P3M (Hockney and Eastwood; Ballenegger, Cerda and
 Holm, J. Chem. Theory Comput. 8, 936 (2012)), and forces are the exact derivatives of the energy. The flux tensors take
 six more transforms, of the strengths g delta_ab + h k_a k_b (g' = k h the derivative of g).
+
+A mesh at rest feels where the atoms are, not only how they lie to each other, so their forces do not sum to zero. The
+potentials therefore lay its origin at the mean position of the atoms (:func:`from_mean`). The energy no longer changes
+when all atoms move together, and its exact derivative is the force on the mesh at rest without its mean, an equal share
+taken from every atom, so that dynamics keeps both momentum and energy. With the mesh at rest, taking out the mean force
+equally would do work on atoms of different masses, and taking it out by mass does none only without total momentum.
 """
 
 import math
@@ -162,6 +168,13 @@ class ParticleMesh:
         for (a, b), component in zip(_COMPONENTS, tensor_strengths if len(tensor) else ()):
             back(spectrum * component, values, derivatives[:0])
             tensor[:, a, b] = tensor[:, b, a] = values
+
+
+def from_mean(vectors: torch.Tensor, structure_index: torch.Tensor, n_structures: int) -> torch.Tensor:
+    """Vectors (N, 3) of the atoms without their mean over each structure."""
+    counts = torch.bincount(structure_index, minlength=n_structures)
+    sums = vectors.new_zeros(n_structures, 3).index_add(0, structure_index, vectors)
+    return vectors - (sums / counts[:, None])[structure_index]
 
 
 def _fields_body(positions, cells, sources, structure_index, geometry, alpha, exponent, with_tensor):

@@ -12,6 +12,14 @@ from matterscape.structures import Structures
 MAX_DENSE_ATOMS = 128
 
 
+def displacements(vector: np.ndarray, n_atoms: int) -> np.ndarray:
+    """Displacements (n_atoms, 3), float64, of an array (n_atoms, 3) or (3 n_atoms,); ``ValueError`` for another."""
+    vector = np.asarray(vector, dtype=np.float64)
+    if vector.shape not in ((n_atoms, 3), (3 * n_atoms,)):
+        raise ValueError(f"vector has shape {vector.shape}; accepted are {(n_atoms, 3)} and {(3 * n_atoms,)}")
+    return vector.reshape(n_atoms, 3)
+
+
 @dataclass(frozen=True, eq=False)
 class ThirdOrder:
     """Phi3 = sum of the stars' d^3 U_i in the 3 n coordinates of the neighbours relative to the centre.
@@ -76,14 +84,11 @@ class ThirdOrder:
         ValueError
             If the vector has another shape.
         """
-        vector = np.asarray(vector, dtype=np.float64)
-        n_atoms = self.structures.n_atoms
-        if vector.shape not in ((n_atoms, 3), (3 * n_atoms,)):
-            raise ValueError(f"vector has shape {vector.shape}; accepted are {(n_atoms, 3)} and {(3 * n_atoms,)}")
+        vector = displacements(vector, self.structures.n_atoms)
         terms = np.empty((self._blocks.offsets[-1], 3, 3))
         with launch():
             contract_stars(
-                np.ascontiguousarray(vector.reshape(n_atoms, 3)),
+                np.ascontiguousarray(vector),
                 self.offsets,
                 self.atoms,
                 self.value_offsets,

@@ -136,7 +136,7 @@ class Currents:
         -----
         MomentumWarning
             If there are other currents than of charge, and the total momentum is not zero: with a thermostat that does
-            not conserve it, or the forces of a particle mesh, which do not either.
+            not conserve it, or forces that do not sum to zero.
         """
         from ase.data import atomic_numbers
 
@@ -264,12 +264,37 @@ class Currents:
         values[index] += coefficient * values[added]
         return self._with(values=values)
 
+    def from_centre_of_mass(self, velocity: np.ndarray, carried: Mapping[str, float]) -> "Currents":
+        """The currents that an observer sees who moves with the centre of mass: J_a - A_a V.
+
+        A system that moves as a whole carries along what it contains. Of energy that is the enthalpy E + P V, for its
+        current counts the work of the pressure, too; of matter the number of atoms or the mass, of charge the net one.
+
+        Parameters
+        ----------
+        velocity : array (R, l, N), or (l, N) of one segment
+            V, of the centre of mass in Å/ps.
+        carried : mapping of str to float
+            A of each current: in eV for energy, else the number, e or amu. Currents that are left out stay.
+
+        Raises
+        ------
+        ValueError
+            If a name is not one of the currents, a number is not finite, or the velocity has another shape or is not
+            finite.
+        """
+        velocity = self._one_current("velocity", velocity)
+        if not np.isfinite(velocity).all():
+            raise ValueError("velocity has samples that are not finite; accepted are finite numbers")
+        amounts = np.zeros(self.n_currents)
+        for name, amount in carried.items():
+            check_number(f"carried[{name!r}]", amount, signed=True)
+            amounts[self.index(name)] = amount
+        return self._with(values=self.values - amounts[:, None, None, None] * velocity)
+
     def with_current(self, name: str, kind: str, values: np.ndarray) -> "Currents":
         """The same with one more current: samples (R, l, N), or (l, N) of one segment."""
-        values = np.asarray(values)
-        if values.shape != self.values.shape[1:] and values.shape != self.values.shape[2:]:
-            raise ValueError(f"values have shape {values.shape}; accepted is {self.values.shape[1:]}")
-        added = np.broadcast_to(values, self.values.shape[1:])[None]
+        added = self._one_current("values", values)[None]
         return Currents(
             np.concatenate([self.values, added]), (*self.names, name), kinds=(*self.kinds, kind), **self._conditions()
         )
@@ -345,6 +370,13 @@ class Currents:
         values = np.concatenate([run.values for run in runs], axis=1)
         return first._with(values=values, temperature_K=temperature, volume=volume)
 
+    def _one_current(self, name: str, values: np.ndarray) -> np.ndarray:
+        """An argument that holds samples (R, l, N), or (l, N) for all segments."""
+        values = np.asarray(values)
+        if values.shape != self.values.shape[1:] and values.shape != self.values.shape[2:]:
+            raise ValueError(f"the shape of {name} is {values.shape}; accepted is {self.values.shape[1:]}")
+        return np.broadcast_to(values, self.values.shape[1:])
+
     def _with(self, **changes: Any) -> "Currents":
         # what was checked once needs no second look at every sample
         made = object.__new__(Currents)
@@ -388,7 +420,7 @@ def _warn_of_momentum(simulation: "Simulation", structure: int) -> None:
     if share > _AT_REST:
         warnings.warn(
             f"the centre of mass moves with {share:.2g} of its thermal energy, which adds to the currents; run without "
-            "thermostat and with forces that conserve momentum (method='ewald' instead of a particle mesh)",
+            "thermostat and with forces that conserve momentum, or see them from the centre of mass",
             MomentumWarning,
             stacklevel=3,
         )

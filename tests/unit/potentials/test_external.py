@@ -6,7 +6,8 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from matterscape.dynamics import relax
-from matterscape.potentials import Evaluator, ExternalPotential, Tersoff
+from matterscape.dynamics.restart import fingerprint
+from matterscape.potentials import Evaluator, ExternalPotential, LennardJones, StillingerWeber, Tersoff
 from matterscape.structures import Structures
 from matterscape.transport.lattice.cubic import cubic_force_constants
 from matterscape.transport.lattice.harmonic import force_constants
@@ -82,6 +83,18 @@ def test_a_calculator_that_was_used_goes_on_with_its_own_work(copper, tmp_path):
     first = force_constants(potential, structures, step=1e-2, file=tmp_path / "second.npz").dense()
     again = force_constants(potential, structures, step=1e-2, file=tmp_path / "second.npz").dense()
     assert np.array_equal(first, again)
+
+
+def test_our_own_potentials_through_ase_are_told_apart(tmp_path):
+    structures, file = Structures.from_ase(bulk("Si", a=5.432)), tmp_path / "second.npz"
+    tersoff, other = Tersoff.silicon(), StillingerWeber.silicon()
+    first = force_constants(ExternalPotential(tersoff.calculator()), structures, step=1e-2, file=file).dense()
+    again = force_constants(ExternalPotential(Tersoff.silicon().calculator()), structures, step=1e-2, file=file)
+    assert np.array_equal(first, again.dense())
+    with pytest.raises(ValueError, match="unfinished work on another structure, potential or step"):
+        force_constants(ExternalPotential(other.calculator()), structures, step=1e-2, file=file)
+    soft, stiff = (LennardJones({("Si", "Si"): (depth, 2.0)}, 5.0).calculator() for depth in (0.1, 0.2))
+    assert fingerprint(ExternalPotential(soft)) != fingerprint(ExternalPotential(stiff))
 
 
 def test_third_order_through_ase(tmp_path):

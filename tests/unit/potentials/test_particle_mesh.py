@@ -8,13 +8,27 @@ import torch
 from scipy.interpolate import BSpline
 
 from matterscape import Structures, get_threads, set_threads
+from matterscape.dynamics import Simulation, VelocityVerlet
 from matterscape.potentials.constants import COULOMB
+from matterscape.potentials.coulomb import alkali_halide
+from matterscape.potentials.evaluator import Evaluator
 from matterscape.potentials.ewald import ewald_operator, wave_rows
+from matterscape.potentials.ewald_parameters import Parameters
 from matterscape.potentials.long_range import InversePower
-from matterscape.potentials.particle_mesh import ORDERS, ParticleMesh, mesh_operator, spline_tables, window_factor
+from matterscape.potentials.particle_mesh import (
+    ORDERS,
+    ParticleMesh,
+    mesh_operator,
+    spline_tables,
+    window_factor,
+)
 from unit.potentials.ionic_systems import IONS, melt
 
 pytestmark = pytest.mark.unit
+
+# a mesh far too coarse, and pairs without a step at the cutoff
+COARSE = Parameters("mesh", 0.8, 6.0, spacing=1.5, order=6)
+FINE = Parameters("ewald", 0.8, 6.0, wave_cutoff=10.0)
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +147,84 @@ def test_same_bits_for_any_number_of_threads():
     for first, second in zip(fields[0], fields[-1]):
         assert np.array_equal(first, second)
     assert math.isfinite(fields[0][0].sum())
+
+
+@pytest.fixture(scope="module")
+def melts():
+    return [melt(2), melt(2, seed=5)]
+
+
+@pytest.fixture(scope="module")
+def coarse():
+    return InversePower(IONS, 1, prefactor=COULOMB, parameters=COARSE)
+
+
+def test_forces_sum_to_zero_and_nothing_changes_when_all_atoms_move(melts, coarse):
+    structures = Structures.from_ase(melts)
+    result, charges = coarse(structures), coarse.site_coefficients(structures)
+    geometry = torch.from_numpy(COARSE.geometry(structures.cells.numpy()))
+    arguments = (charges, charges[:0], structures.structure_index, geometry, COARSE.alpha, 1, False)
+    at_rest = COULOMB * mesh_operator(structures.positions, structures.cells, *arguments)[1]
+    for own, resting in zip(result.forces.split(64), at_rest.split(64)):
+        assert float(own.sum(0).abs().max()) < 1e-12
+        assert float(resting.sum(0).abs().max()) > 1e-2  # what a mesh at rest would push
+    moved = [frame.copy() for frame in melts]
+    for frame in moved:
+        frame.positions += [0.31, -0.77, 1.4]
+    moved = coarse(Structures.from_ase(moved))
+    for name in ("energies", "forces", "flux_tensors"):
+        assert torch.allclose(getattr(moved, name), getattr(result, name), atol=1e-10), name
+
+
+def test_forces_on_a_coarse_mesh_are_derivatives_of_its_energy(melts, coarse):
+    direction, step = np.random.default_rng(3).normal(size=(64, 3)), 1e-4
+    ends = [melts[0].copy() for _ in range(2)]
+    for end, sign in zip(ends, (1, -1)):
+        end.positions += sign * step * direction
+    forward, backward = (float(coarse(Structures.from_ase(end)).energies.sum()) for end in ends)
+    work = float((coarse(Structures.from_ase(melts[0])).forces.numpy() * direction).sum())
+    assert (forward - backward) / (2 * step) == pytest.approx(-work, rel=1e-6)
+
+
+def test_a_mesh_for_a_run_does_as_a_single_one(melts, coarse):
+    structures = Structures.from_ase(melts)
+    single, run = coarse(structures), Evaluator(coarse, structures)
+    run(structures.positions.numpy(), structures.cells.numpy(), pieces=True)
+    for name in ("energies", "forces", "flux_tensors"):
+        assert np.allclose(getattr(run, name), getattr(single, name).numpy(), atol=1e-10), name
+
+
+def test_what_is_taken_out_is_error(melts, coarse):
+    """Exact forces have no mean, so that forces come closer to them without theirs."""
+    structures = Structures.from_ase(melts[0])
+    exact = InversePower(IONS, 1, prefactor=COULOMB, parameters=FINE)(structures).forces
+    error = coarse(structures).forces - exact
+    charges = coarse.site_coefficients(structures)
+    sites = structures.positions - structures.positions.mean(0)
+    geometry = torch.from_numpy(COARSE.geometry(structures.cells.numpy()))
+    arguments = (charges, charges[:0], structures.structure_index, geometry, COARSE.alpha, 1, False)
+    mean = -COULOMB * mesh_operator(sites, structures.cells, *arguments)[1].mean(0)
+    before, after = (float(e.square().sum(1).mean().sqrt()) for e in (error + mean, error))
+    assert 1e-3 < after < before < 1.0
+    assert before**2 - after**2 == pytest.approx(float(mean @ mean), rel=1e-6)
+
+
+def test_a_run_on_a_coarse_mesh_keeps_momentum_and_energy(melts):
+    """The energy wavers by the time step, as with an exact sum."""
+    wavering = []
+    for parameters in (COARSE, FINE):
+        simulation = Simulation(
+            melts[0],
+            alkali_halide("NaCl", cutoff=6.0, parameters=parameters),
+            integrator=VelocityVerlet(),
+            initial_temperature_K=1500,
+            timestep_fs=1.0,
+            seed=1,
+        )
+        simulation.run(50, show_progress=False)
+        energies = simulation.record("total_energy", 5)
+        simulation.run(500, show_progress=False)
+        momenta = simulation.masses[:, None] * simulation.velocities
+        assert np.abs(momenta.sum(0)).max() < 1e-12 * np.abs(momenta).sum()
+        wavering.append(np.std(energies.values))
+    assert wavering[0] < 1.5 * wavering[1]

@@ -133,8 +133,8 @@ POTENTIALS = {
 STEEP = {"smoothness": 1e-4}
 # the parameters of a sum are chosen for the structures at hand
 CHOSEN = {"supercell": 1e-6, "batch": 1e-6}
-# a mesh stands still when the atoms move
-MESH = CHOSEN | {"total force": 1e-9, "translation": 1e-8}
+# a mesh moves with the mean position, which images shift
+MESH = CHOSEN | {"images": 1e-8}
 # the vacuum between a slab and its images is fixed to the accuracy of the sum
 SLAB = CHOSEN | {"flux sum": 1e-7, "evaluator": 1e-8}
 LIMITS = {name: STEEP for name in POTENTIALS if name.startswith("Tersoff")} | {

@@ -5,7 +5,8 @@ import pytest
 from ase import units
 from ase.build import bulk
 
-from matterscape.dynamics import Langevin, Simulation, StochasticVelocityRescaling
+from matterscape import Structures
+from matterscape.dynamics import Langevin, Simulation, StochasticVelocityRescaling, VelocityVerlet
 from matterscape.potentials.coulomb import alkali_halide
 from matterscape.transport import Currents, MomentumWarning
 
@@ -55,6 +56,42 @@ def test_parts_and_combinations():
     assert np.array_equal(made.components(2)["energy"], made["energy"][:, 2:])
     mass = np.random.default_rng(2).normal(size=made.values.shape[1:])
     assert currents(1).with_current("flow", "mass", mass).units[1] == "amu Å/ps"
+
+
+def test_the_frame_of_the_centre_of_mass():
+    made = currents(3)
+    velocity = np.random.default_rng(4).normal(size=made.values.shape[1:])
+    seen = made.from_centre_of_mass(velocity, {"energy": -3.5, "mass": 20.0})
+    assert np.array_equal(seen["energy"], made["energy"] + 3.5 * velocity)
+    assert np.array_equal(seen["charge"], made["charge"])
+    # the mass current is the momentum, of which nothing is left
+    momentum = currents(2).with_current("mass", "mass", 20.0 * velocity).from_centre_of_mass(velocity, {"mass": 20.0})
+    assert not momentum["mass"].any()
+    one = made.from_centre_of_mass(velocity[0], {"charge": 1.0})
+    assert np.array_equal(one["charge"], made["charge"] - velocity[0])
+
+
+def test_a_crystal_that_flies_carries_its_enthalpy():
+    atoms, velocity = bulk("NaCl", "rocksalt", a=5.3, cubic=True) * 2, np.array([2.0, -1.0, 0.5])  # Å/ps
+    simulation = Simulation(
+        atoms,
+        alkali_halide("NaCl", cutoff=5.0),
+        integrator=VelocityVerlet(),
+        timestep_fs=1.0,
+        velocities=np.tile(velocity / (1000 * units.fs), (len(atoms), 1)),
+    )
+    for name in ("heat_flux", "species_flux", "temperature_K"):
+        simulation.record(name, every=1)
+    simulation.run(5, show_progress=False)
+    with pytest.warns(MomentumWarning):
+        made = Currents.from_records(simulation, {"energy": "heat_flux", "Na": "species_flux:Na"})
+    at_rest = alkali_halide("NaCl", cutoff=5.0)(Structures.from_ase(atoms))
+    work = float(at_rest.flux_tensors.sum(0).diagonal().mean())  # P V, whatever way the momentum goes
+    assert work > 10
+    flying = np.tile(velocity[:, None], made.n_samples)
+    seen = made.from_centre_of_mass(flying, {"energy": float(simulation.total_energy[0]) + work, "Na": 32})
+    assert np.abs(seen["Na"]).max() < 1e-9
+    assert np.abs(seen["energy"]).max() < 1e-6 * np.abs(made["energy"]).max()
 
 
 def test_joining_runs_is_the_inverse_of_taking_them_apart():
@@ -163,7 +200,11 @@ def test_bad_parts_are_named():
         (lambda: made.split(30), "n_segments is 30; accepted is at most 20"),
         (lambda: made.strided(0), "every is 0"),
         (lambda: made.components(3), "component is 3"),
-        (lambda: made.with_current("flow", "mass", np.ones(4)), "values have shape"),
+        (lambda: made.with_current("flow", "mass", np.ones(4)), "the shape of values is"),
+        (lambda: made.from_centre_of_mass(np.ones(4), {"energy": 1.0}), "the shape of velocity is"),
+        (lambda: made.from_centre_of_mass(made["energy"] * np.nan, {"energy": 1.0}), "velocity has samples"),
+        (lambda: made.from_centre_of_mass(made["energy"], {"heat": 1.0}), "no current 'heat'"),
+        (lambda: made.from_centre_of_mass(made["energy"], {"energy": np.inf}), r"carried\['energy'\] is inf"),
         (lambda: Currents.join([]), "runs are empty"),
         (lambda: Currents.join([made, made.strided(2)]), "run 1 has n_samples 20, run 0 has 40"),
     ):

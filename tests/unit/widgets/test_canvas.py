@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matterscape_widgets.canvas import categories_of, column, front_end, pack
+from matterscape_widgets.canvas import categories_of, column, pack
 
 pytestmark = pytest.mark.unit
 
@@ -72,10 +72,3 @@ def test_categories():
     assert categories_of([0.0, 1.0]) is None
     with pytest.raises(ValueError, match="13 different strings, but at most 12"):
         categories_of([chr(65 + k) for k in range(13)])
-
-
-@pytest.mark.parametrize("name", ["live_map", "curve"])
-def test_front_end_is_one_small_module(name):
-    module = front_end(name)
-    assert module.count("export default") == 1
-    assert len(module) < 50_000

@@ -1,14 +1,11 @@
 """The card of one point of a map."""
 
-from pathlib import Path
-
-import anywidget
 import traitlets
 
-_HERE = Path(__file__).parent
+from ..view import HERE, View, front_end
 
 
-class PointCard(anywidget.AnyWidget):
+class PointCard(View):
     """Numbers of a point, a verdict on what the model knows there, and its neighbours as buttons.
 
     Attributes
@@ -22,8 +19,8 @@ class PointCard(anywidget.AnyWidget):
         The neighbour that was clicked.
     """
 
-    _esm = _HERE / "details.js"
-    _css = _HERE / "explorer.css"
+    _esm = front_end("explorer/details")
+    _css = HERE / "explorer" / "explorer.css"
 
     title = traitlets.Unicode("No point is chosen").tag(sync=True)
     verdict = traitlets.Unicode("").tag(sync=True)

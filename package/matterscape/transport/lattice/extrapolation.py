@@ -15,6 +15,7 @@ A. Fiorentino, E. Drigo, S. Baroni and P. Pegolo, Phys. Rev. B 109, 224202 (2024
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from ase.cell import Cell
@@ -167,8 +168,7 @@ class Propagons:
         )
         _check_positive("temperatures_K", temperatures, "K")
         _check_positive("limits", limits, "rad/ps")
-        if not (np.isfinite(smearing).all() and (smearing >= 0).all()):
-            raise ValueError(f"smearing is {smearing.min()}; accepted are non-negative numbers of rad/ps")
+        _check_smearing(smearing)
         if longest_edge is not None:
             check_number("longest_edge", longest_edge, "Å", positive=True)
         parts = []
@@ -192,7 +192,7 @@ class Propagons:
         limit: float,
         *,
         statistics: str = "quantum",
-        smearing: float = 0.0,
+        smearing: np.ndarray | float = 0.0,
     ) -> np.ndarray:
         """What replaces kappa_P in a finite periodic cell, where only its own wavevectors carry sound.
 
@@ -202,12 +202,11 @@ class Propagons:
         ----------
         cell : ndarray (3, 3) or float
             Cell vectors in Å as rows, or the edge of a cube.
-        temperatures_K : ndarray or float
+        temperatures_K, smearing : ndarray or float
+            As of :meth:`conductivities`, broadcast against each other.
         limit : float
             omega_P in rad/ps.
         statistics : "quantum" or "classical"
-        smearing : float
-            As of :meth:`conductivities`.
 
         Returns
         -------
@@ -215,22 +214,23 @@ class Propagons:
             Longitudinal and transverse, in W/(m K).
         """
         check_number("limit", limit, "rad/ps", positive=True)
-        check_number("smearing", smearing, "rad/ps")
-        temperatures = np.asarray(temperatures_K, float)
+        temperatures, smearing = np.broadcast_arrays(np.asarray(temperatures_K, float), np.asarray(smearing, float))
         _check_positive("temperatures_K", temperatures, "K")
-        cell = np.eye(3) * cell if np.ndim(cell) == 0 else np.asarray(cell, float)
-        volume = abs(np.linalg.det(cell)) if cell.shape == (3, 3) else 0.0
+        _check_smearing(smearing)
+        vectors = np.eye(3) * cell if np.ndim(cell) == 0 else np.asarray(cell, float)
+        volume = abs(np.linalg.det(vectors)) if vectors.shape == (3, 3) else 0.0
         if not volume > 0:
-            raise ValueError(f"cell is {np.asarray(cell).tolist()}; accepted are three independent vectors, or an edge")
+            raise ValueError(
+                f"cell is {np.asarray(vectors).tolist()}; accepted are three independent vectors, or an edge"
+            )
+        lengths, counts = _box_shells(cell, limit / min(branch.speed for branch in self.branches))
         parts = []
         for branch in self.branches:
-            parts_of_limit, counts = np.unique(
-                np.round(box_wavenumbers(cell, limit / branch.speed) * branch.speed / limit, 12), return_counts=True
-            )
-            omega = (limit * parts_of_limit).reshape(-1, *(1,) * temperatures.ndim)
+            inside = lengths * branch.speed < limit
+            omega = (lengths[inside] * branch.speed).reshape(-1, *(1,) * temperatures.ndim)
             widths = self.half_widths(branch, omega, temperatures) + smearing
             terms = _capacities(omega, temperatures, statistics) * branch.speed**2 / (6 * widths)
-            parts.append(CONDUCTIVITY * branch.multiplicity / volume * np.tensordot(counts, terms, axes=1))
+            parts.append(CONDUCTIVITY * branch.multiplicity / volume * np.tensordot(counts[inside], terms, axes=1))
         return np.stack(parts)
 
     def divergence(self, smearing: np.ndarray | float) -> np.ndarray:
@@ -614,6 +614,28 @@ def box_wavenumbers(cell: np.ndarray, below: float) -> np.ndarray:
     return np.sort(lengths[(lengths > 0) & (lengths < below)])
 
 
+def _box_shells(cell: np.ndarray | float, below: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths (S,) of the wavevectors of :func:`box_wavenumbers` that differ, and how many have each."""
+    if np.ndim(cell) != 0:
+        parts, counts = np.unique(np.round(box_wavenumbers(cell, below) / below, 12), return_counts=True)
+        return parts * below, counts
+    unit = 2 * np.pi / abs(float(cell))
+    largest = int((below / unit) ** 2)
+    counts = _sums_of_three_squares(2 ** largest.bit_length())[1 : largest + 1]
+    there = np.flatnonzero(counts)
+    lengths = unit * np.sqrt(there + 1)
+    return lengths[lengths < below], counts[there][lengths < below]
+
+
+@lru_cache
+def _sums_of_three_squares(largest: int) -> np.ndarray:
+    """In how many ways each whole number from 0 to the largest is i^2 + j^2 + k^2 of whole numbers."""
+    one = np.zeros(largest + 1)
+    np.add.at(one, np.arange(-int(largest**0.5), int(largest**0.5) + 1) ** 2, 1)
+    two = np.convolve(one, one)[: largest + 1]
+    return np.round(np.convolve(two, one)[: largest + 1]).astype(int)
+
+
 def _panels(n_panels: int, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of composite Gauss-Legendre quadrature on [0, 1]."""
     nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
@@ -633,6 +655,11 @@ def _capacities(omega: np.ndarray, temperatures: np.ndarray, statistics: str) ->
         return np.ones(np.broadcast_shapes(np.shape(omega), np.shape(temperatures)))
     # the capacity depends on omega / T alone
     return heat_capacities(np.asarray(omega) / temperatures, 1.0)
+
+
+def _check_smearing(smearing: np.ndarray) -> None:
+    if not (np.isfinite(smearing).all() and (smearing >= 0).all()):
+        raise ValueError(f"smearing is {smearing.min()}; accepted are non-negative numbers of rad/ps")
 
 
 def _check_positive(name: str, values: np.ndarray, unit: str) -> None:

@@ -187,9 +187,8 @@ def linewidths(
 ) -> np.ndarray:
     """Half widths at half maximum of all or some modes.
 
-    The arguments from ``modes`` on are for glasses, whose cost grows with the fourth power of the number of atoms: with
-    a broadening of 0.4 THz all widths of 512 atoms take some 0.3 Tflop, those of 1728 atoms 40, and 20 Gflop each mode
-    that is chosen alone.
+    The arguments from ``modes`` on are for glasses. At one broadening the cost of all widths grows with the fourth
+    power of the number of atoms, that of one mode with the third.
 
     Parameters
     ----------

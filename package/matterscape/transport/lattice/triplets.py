@@ -7,7 +7,7 @@ import numpy as np
 
 from matterscape.checks import check_number
 from matterscape.potentials.force_constants import ForceConstants, group_pairs
-from matterscape.potentials.third_order import ThirdOrder
+from matterscape.potentials.third_order import ThirdOrder, displacements
 from matterscape.structures import Structures
 from matterscape.transport.lattice.cubic import CubicForceConstants
 from matterscape.transport.lattice.images import ordered_images, shortest_triangles
@@ -145,28 +145,8 @@ class TripletForceConstants:
         )
 
     def contract(self, vector: np.ndarray) -> ForceConstants:
-        """Phi3 . e: the change of the force constants per unit of a displacement that has the cell's period.
-
-        Parameters
-        ----------
-        vector : ndarray (n_atoms, 3) or (3 n_atoms,)
-            The displacement e.
-
-        Returns
-        -------
-        ForceConstants
-            sum_kc Phi3_{ia,jb,kc} e_kc, in eV/Å^3 times the unit of e.
-
-        Raises
-        ------
-        ValueError
-            If the vector has another shape.
-        """
-        vector = np.asarray(vector, dtype=np.float64)
-        n_atoms = self.structures.n_atoms
-        if vector.shape not in ((n_atoms, 3), (3 * n_atoms,)):
-            raise ValueError(f"vector has shape {vector.shape}; accepted are {(n_atoms, 3)} and {(3 * n_atoms,)}")
-        vector = vector.reshape(n_atoms, 3)
+        """Phi3 . e, as :meth:`matterscape.potentials.third_order.ThirdOrder.contract` of the same derivatives."""
+        vector = displacements(vector, self.structures.n_atoms)
         return self._summed_over_third(np.einsum("tabc,tc->tab", self.blocks, vector[self.third]))
 
     def acoustic_residual(self) -> float:

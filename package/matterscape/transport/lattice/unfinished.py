@@ -1,4 +1,4 @@
-"""Arrays that are filled row by row over a long time, and survive an interruption in a file."""
+"""Arrays filled row by row, or summed part by part, over a long time, that survive an interruption in a file."""
 
 import hashlib
 import os
@@ -27,13 +27,15 @@ class UnfinishedRows:
     ----------
     values : ndarray of that shape, float64
     done : int
-        Rows that are there.
+        Rows, or parts of the sum, that are there.
 
     Raises
     ------
     ValueError
         If the file is of something else.
     """
+
+    _others = "another structure, potential or step"
 
     def __init__(self, shape: tuple[int, ...], file: str | os.PathLike | None, of: str):
         self.values, self.done = np.zeros(shape), 0
@@ -44,11 +46,10 @@ class UnfinishedRows:
             with np.load(self._file, allow_pickle=False) as kept:
                 if str(kept["fingerprint"]) != self._fingerprint:
                     raise ValueError(
-                        f"file is {str(file)!r}, unfinished work on another structure, potential or step; accepted is "
-                        "a new name"
+                        f"file is {str(file)!r}, unfinished work on {self._others}; accepted is a new name"
                     )
                 self.done = int(kept["done"])
-                self.values[: self.done] = kept["values"]
+                self._kept()[:] = kept["values"]
 
     def __enter__(self) -> "UnfinishedRows":
         return self
@@ -59,6 +60,13 @@ class UnfinishedRows:
     def append(self, row: np.ndarray) -> None:
         """The next row."""
         self.values[self.done] = row
+        self._count()
+
+    def _kept(self) -> np.ndarray:
+        """The part of the values that is worth keeping."""
+        return self.values[: self.done]
+
+    def _count(self) -> None:
         self.done += 1
         if time.monotonic() - self._saved > SAVE_SECONDS:
             self._save()
@@ -67,5 +75,19 @@ class UnfinishedRows:
         if self._file is None:
             return
         with atomic_path(self._file) as partial, partial.open("wb") as stream:
-            np.savez(stream, fingerprint=self._fingerprint, done=self.done, values=self.values[: self.done])
+            np.savez(stream, fingerprint=self._fingerprint, done=self.done, values=self._kept())
         self._saved = time.monotonic()
+
+
+class UnfinishedSum(UnfinishedRows):
+    """The same for a sum whose parts come one after another; ``values`` is what they make so far."""
+
+    _others = "other modes, third order, temperatures or broadening"
+
+    def append(self, part: np.ndarray) -> None:
+        """Add the next part."""
+        self.values += part
+        self._count()
+
+    def _kept(self) -> np.ndarray:
+        return self.values

@@ -7,7 +7,6 @@ three indices: where all modes are wanted, each triple is computed once and coun
 """
 
 import hashlib
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,6 @@ import numpy as np
 import torch
 
 from matterscape.kernels import launch
-from matterscape.models.files import atomic_path
 from matterscape.potentials.force_constants import ForceConstants
 from matterscape.progress import progress
 from matterscape.transport.lattice._linewidth_kernels import (
@@ -29,14 +27,13 @@ from matterscape.transport.lattice._linewidth_kernels import (
     triples_reference,
 )
 from matterscape.transport.lattice._panel_kernels import multiply_panel, panel_reference
+from matterscape.transport.lattice.unfinished import UnfinishedSum
 
 if TYPE_CHECKING:
     from distributed import Client
 
 #: Most modes m of a block, most modes n of a batch, and how many of either come together at any distance.
 MODES_PER_BLOCK, MODES_PER_BATCH, LEAST_MODES = 64, 16, 8
-#: Seconds between two writes of unfinished sums.
-SAVE_INTERVAL = 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,22 +93,10 @@ class WindowedSum:
     def every(self, client: "Client | None" = None, file: Path | None = None) -> np.ndarray:
         """Sums (T, M) for all modes: each triple once."""
         batches = list(self._split(np.arange(len(self.omega)), MODES_PER_BATCH))
-        total, done = np.zeros(self.quanta.shape), 0
-        fingerprint = self._fingerprint() if file is not None else ""
-        if file is not None:
-            total, done = _read(file, fingerprint, total)
-        saved = time.monotonic()
-        try:
-            for part in _mapped(_of_triples, self, batches[done:], client):
-                total += part
-                done += 1
-                if file is not None and time.monotonic() - saved > SAVE_INTERVAL:
-                    _write(file, fingerprint, total, done)
-                    saved = time.monotonic()
-        finally:
-            if file is not None:
-                _write(file, fingerprint, total, done)
-        return total
+        with UnfinishedSum(self.quanta.shape, file, "" if file is None else self._fingerprint()) as total:
+            for part in _mapped(_of_triples, self, batches[total.done :], client):
+                total.append(part)
+        return total.values
 
     def chosen(self, modes: np.ndarray, client: "Client | None" = None) -> np.ndarray:
         """Sums (T, K) for K modes, ascending places among the M."""
@@ -258,20 +243,3 @@ def _mapped(function: Any, sums: WindowedSum, batches: Sequence, client: "Client
 
 def _same_pattern(one: ForceConstants, other: ForceConstants) -> bool:
     return np.array_equal(one.first, other.first) and np.array_equal(one.second, other.second)
-
-
-def _read(file: Path, fingerprint: str, empty: np.ndarray) -> tuple[np.ndarray, int]:
-    if not file.exists():
-        return empty, 0
-    with np.load(file, allow_pickle=False) as stored:
-        if str(stored["fingerprint"]) != fingerprint:
-            raise ValueError(
-                f"file is {str(file)!r}, of other modes, third order, temperatures or broadening; accepted is a new "
-                "name"
-            )
-        return stored["total"], int(stored["done"])
-
-
-def _write(file: Path, fingerprint: str, total: np.ndarray, done: int) -> None:
-    with atomic_path(file) as partial, partial.open("wb") as stream:
-        np.savez(stream, fingerprint=fingerprint, total=total, done=done)

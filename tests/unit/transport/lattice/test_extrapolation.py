@@ -162,6 +162,11 @@ def test_box_sum_is_written_out_and_becomes_the_integral():
         capacity = units._k * (x / 2 / np.sinh(x / 2)) ** 2
         total += branch.multiplicity * (capacity * branch.speed**2 / (6 * width)).sum() / edge**3 * 1e22
     assert sound.conductivities_in_box(edge, 300.0, limit).sum() == pytest.approx(total, rel=1e-9)
+    # a cube by its edge or by its vectors, and several smearings at once
+    smearing = np.array([0.0, 0.01, 0.3])
+    by_edge = sound.conductivities_in_box(edge, 300.0, limit, smearing=smearing)
+    by_vectors = [sound.conductivities_in_box(edge * np.eye(3), 300.0, limit, smearing=eta) for eta in smearing]
+    np.testing.assert_allclose(by_edge, np.transpose(by_vectors), rtol=1e-9)
     # what a box misses shrinks with its edge
     bulk = sound.conductivities(300.0, limit).sum()
     missing = [1 - sound.conductivities_in_box(edge, 300.0, limit).sum() / bulk for edge in (100.0, 400.0)]

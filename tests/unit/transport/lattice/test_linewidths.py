@@ -198,10 +198,10 @@ def test_interrupted_sums_go_on(tmp_path, monkeypatch):
     assert len(calls) == 1 + -(-21 // 4)  # the first batch was not computed again
     linewidths(couplings, 300.0, broadening_THz=0.7, file=file)
     assert len(calls) == 1 + -(-21 // 4)
-    with pytest.raises(ValueError, match="of other modes, third order, temperatures or broadening"):
+    with pytest.raises(ValueError, match="work on other modes, third order, temperatures or broadening"):
         linewidths(couplings, 301.0, broadening_THz=0.7, file=file)
     softer = replace(couplings.third_order, values=0.9 * couplings.third_order.values)
-    with pytest.raises(ValueError, match="of other modes, third order, temperatures or broadening"):
+    with pytest.raises(ValueError, match="work on other modes, third order, temperatures or broadening"):
         linewidths(ModeCouplings(couplings.modes, softer), 300.0, broadening_THz=0.7, file=file)
 
 

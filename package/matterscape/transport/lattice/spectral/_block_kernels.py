@@ -8,21 +8,28 @@ the number of threads.
 import numba
 import numpy as np
 
-from matterscape.basis._lanes import LANES, load, store
+from matterscape.basis._lanes import LANES, load, prefetch, store
 
 ROWS_PER_CHUNK = 128
+#: Blocks ahead of the one in use whose vectors are asked for: about a row, as their places follow no pattern.
+BLOCKS_AHEAD = 20
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _multiply_row(starts, columns, elements, strips, n_strips, row, total):
     """total (3 S, 8) = sum_j B_ij x_j of one block row i; B as elements (9 B,), vectors as strips (3 n S, 8)."""
     begin, end, height = starts[row], starts[row + 1], np.uint64(n_strips)
-    one, two = np.uint64(1), np.uint64(2)
+    one, two, last = np.uint64(1), np.uint64(2), len(columns) - 1
     strip = 0
     while strip + 1 < n_strips:  # six sums in registers keep the multipliers busy
         p0 = p1 = p2 = q0 = q1 = q2 = load(total, 0) * 0.0
         for place in range(begin, end):
             # unsigned, or every access would ask whether it counts from the end
+            ahead = np.uint64(3 * n_strips * np.int64(columns[min(place + BLOCKS_AHEAD, last)]) + strip)
+            for _ in range(3):
+                prefetch(strips, ahead)
+                prefetch(strips, ahead + one)
+                ahead += height
             at, k = np.uint64(3 * n_strips * np.int64(columns[place]) + strip), np.uint64(9 * np.int64(place))
             for _ in range(3):
                 x, y = load(strips, at), load(strips, at + one)

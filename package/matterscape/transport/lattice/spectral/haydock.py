@@ -20,7 +20,7 @@ from matterscape.transport.lattice.spectral._block_kernels import LANES, lanczos
 from matterscape.transport.lattice.spectral._continued_fraction import continued_fractions
 from matterscape.transport.lattice.spectral.block_matrix import BlockMatrix
 
-#: A chain ends where b falls below this part of the matrix' norm: the levels so far span an invariant space.
+#: A chain ends where b falls below this part of the largest element: the levels so far span an invariant space.
 BREAKDOWN = 1e-12
 TERMINATORS = ("square-root", "none")
 
@@ -93,8 +93,7 @@ def lanczos(matrix: BlockMatrix, vectors: np.ndarray, n_levels: int, *, reorthog
     norms2 = np.einsum("iasl,iasl->sl", new, new, dtype=np.float64)
     if not (norms2.reshape(-1)[:n_vectors] > 0).all():
         raise ValueError("vectors hold a column of zeros; accepted are starting vectors that do not vanish")
-    # bounds the norm of a symmetric matrix: the largest sum of absolute values in a row
-    sums = np.add.reduceat(np.abs(matrix.blocks).sum(axis=2), matrix.row_starts[:-1]).max()
+    largest = max(matrix.blocks.max(initial=0.0), -matrix.blocks.min(initial=0.0))
     a, b2 = np.zeros((2, n_levels, n_strips, LANES))
     kept = _History(new, n_vectors, n_levels) if reorthogonalise else None
     current = np.zeros_like(new)
@@ -124,7 +123,7 @@ def lanczos(matrix: BlockMatrix, vectors: np.ndarray, n_levels: int, *, reorthog
             lanczos_update(current, new, (a[level] * inverse).astype(matrix.dtype), squares)
         norms2 = squares.sum(axis=0, dtype=np.float64) if kept is None else kept.orthogonalise(new)
         before = inverse
-        ended |= norms2 < (BREAKDOWN * sums) ** 2
+        ended |= norms2 < (BREAKDOWN * largest) ** 2
         if ended.all():
             break
     return Chains(*(array.reshape(n_levels, -1)[:, :n_vectors].T.copy() for array in (a, b2)))
