@@ -91,13 +91,14 @@ def program(lambda_: int, dtype: str = "float64") -> Program:
         starts += list(starts[-1] + np.searchsorted(rows[:, 0], np.arange(1, len(table.starts))))
         factors.append(rows[:, 1:])
         coefficients.append(np.bincount(merged.ravel(), table.values))
+    # unsigned indices spare the loops a test for negative ones
     return Program(
         tuple(couplings),
         tuple(columns),
         int(offsets[-1]),
-        (np.arange(3)[:, None] + offsets[:3]).ravel(),
-        (np.arange(2 * lambda_ + 1)[:, None] + offsets[columns]).ravel(),
-        np.array(starts),
+        (np.arange(3)[:, None] + offsets[:3]).ravel().astype(np.uint64),
+        (np.arange(2 * lambda_ + 1)[:, None] + offsets[columns]).ravel().astype(np.uint64),
+        np.array(starts, dtype=np.uint64),
         np.concatenate(factors) if factors else np.empty((0, 2), np.int64),
         np.concatenate(coefficients).astype(dtype) if factors else np.empty(0, dtype),
     )
