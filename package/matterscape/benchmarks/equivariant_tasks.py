@@ -71,7 +71,7 @@ def _full_product(size: tuple[int, int]) -> Calls:
 
 
 def _correlations(n_repeat: int) -> Calls:
-    """Correlations of order two, all degrees up to 10, from those of order one."""
+    """Correlations of order two, all degrees up to 10, without those that exchange the factors of others."""
     from ase.build import bulk
 
     from matterscape.descriptors import SphericalExpansion
@@ -85,7 +85,7 @@ def _correlations(n_repeat: int) -> Calls:
     largest = 2 * expansion.max_angular
 
     def ours():
-        return correlations(density, 2, largest)[-1]
+        return correlations(density, 2, largest, sorted_degrees=True)[-1]
 
     peer = _peer_density(density, largest)
     return ours, peer

@@ -29,13 +29,14 @@ from matterscape.basis._lanes import (
 )
 
 FAST = {"contract", "nsz", "reassoc"}
-# positions are those of the first number of a block in its row; element (M, q1, q2) of a product lies at
-# result + M stride + q1 second_channels + q2; the other fields are positions in the tables of ``Halves``
+# positions are those of the first number of a block in its row; element (m1, q1) of the first factor lies at
+# first + m1 first_stride + q1, element (M, q1, q2) of a product at result + M stride + q1 second_channels + q2;
+# the last fields are positions in the tables of ``Halves``
 LINE = np.dtype(
     [
         (name, np.int64)
         for name in (
-            *("first", "first_channels", "first_angular"),
+            *("first", "first_channels", "first_angular", "first_stride"),
             *("second", "second_channels", "second_angular"),
             *("angular", "result", "stride"),
             *("first_by_total", "first_by_order", "second_by_total", "second_by_order"),
@@ -77,17 +78,31 @@ def grouped(index, n_groups):
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _half(flat, begin, channels, by_total, angular, halves, half):
+def _half(flat, begin, channels, stride, by_total, angular, halves, half):
     """half[pair, q] = sum_m C[pair, m] block[m, q] for the pairs of one coupling; rows of whole lanes."""
     wide = (channels + LANES - 1) // LANES
     start, stop = halves.by_total[by_total], halves.by_total[by_total + 2 * angular + 1]
     for v in range(wide):
         count, position = channels - v * LANES, begin + v * LANES
         for pair in range(start, stop):
-            one = load_first(flat, position + at(halves.other, 2 * pair) * channels, count)
-            two = load_first(flat, position + at(halves.other, 2 * pair + 1) * channels, count)
+            one = load_first(flat, position + at(halves.other, 2 * pair) * stride, count)
+            two = load_first(flat, position + at(halves.other, 2 * pair + 1) * stride, count)
             lanes = spread(halves.values, 2 * pair) * one + spread(halves.values, 2 * pair + 1) * two
             store(half, (pair - start) * wide + v, lanes)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _half_of_second(second, begin, line, halves, half):
+    """The half product of the second factor whose row begins at ``begin``."""
+    channels = line.second_channels
+    _half(second, begin + line.second, channels, channels, line.first_by_total, line.angular, halves, half)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _half_of_first(first, begin, line, halves, half):
+    """The half product of the first factor, for the gradient of the second."""
+    channels, stride = line.first_channels, line.first_stride
+    _half(first, begin + line.first, channels, stride, line.second_by_total, line.angular, halves, half)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
@@ -110,7 +125,7 @@ def _outer(first, begin, line, half, halves, out, out_begin, again):
                     d = load_first(out, position + 3 * q2, count)
                 for pair in range(low, high):
                     lanes = load(half, (pair - start) * wide + v)
-                    factor = begin + at(halves.order, pair) * q1 + q
+                    factor = begin + at(halves.order, pair) * line.first_stride + q
                     a = a + spread(first, factor) * lanes
                     b = b + spread(first, factor + 1) * lanes
                     c = c + spread(first, factor + 2) * lanes
@@ -128,7 +143,7 @@ def _outer(first, begin, line, half, halves, out, out_begin, again):
                     b = load_first(out, position + q2, count)
                 for pair in range(low, high):
                     lanes = load(half, (pair - start) * wide + v)
-                    factor = begin + at(halves.order, pair) * q1 + q
+                    factor = begin + at(halves.order, pair) * line.first_stride + q
                     a = a + spread(first, factor) * lanes
                     b = b + spread(first, factor + 1) * lanes
                 store_first(out, position, count, a)
@@ -139,7 +154,7 @@ def _outer(first, begin, line, half, halves, out, out_begin, again):
                 if again:
                     a = load_first(out, position, count)
                 for pair in range(low, high):
-                    factor = begin + at(halves.order, pair) * q1 + q1 - 1
+                    factor = begin + at(halves.order, pair) * line.first_stride + q1 - 1
                     a = a + spread(first, factor) * load(half, (pair - start) * wide + v)
                 store_first(out, position, count, a)
 
@@ -172,7 +187,7 @@ def _onto_first(gradient, begin, line, half, halves, out, out_begin):
                     b = b + lanes * load_first(gradient, position + q2, rest)
                     c = c + lanes * load_first(gradient, position + 2 * q2, rest)
                     d = d + lanes * load_first(gradient, position + 3 * q2, rest)
-            position = out_begin + m * q1 + q
+            position = out_begin + m * line.first_stride + q
             store_first(out, position, 4, load_first(out, position, 4) + totals(a, b, c, d))
         for q in range(q1 - q1 % 4, q1):
             a = fill(out, 0.0)
@@ -182,7 +197,7 @@ def _onto_first(gradient, begin, line, half, halves, out, out_begin):
                 for v in range(wide):
                     lanes = load(half, (pair - start) * wide + v)
                     a = a + lanes * load_first(gradient, position + v * LANES, q2 - v * LANES)
-            out[out_begin + m * q1 + q] += total(a)
+            out[out_begin + m * line.first_stride + q] += total(a)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
@@ -222,9 +237,7 @@ def _first_gradients(start, stop, second, gradient, rows, order, offsets, plan, 
             other, given = rows[row, 1] * widths[1], rows[row, 2] * widths[2]
             for c in range(len(plan)):
                 line = plan[c]
-                _half(
-                    second, other + line.second, line.second_channels, line.first_by_total, line.angular, halves, half
-                )
+                _half_of_second(second, other, line, halves, half)
                 _onto_first(gradient, given + line.result, line, half, halves, out, i * widths[0] + line.first)
 
 
@@ -237,7 +250,7 @@ def _second_gradients(start, stop, first, gradient, rows, order, offsets, plan, 
             other, given = rows[row, 0] * widths[0], rows[row, 2] * widths[2]
             for c in range(len(plan)):
                 line = plan[c]
-                _half(first, other + line.first, line.first_channels, line.second_by_total, line.angular, halves, half)
+                _half_of_first(first, other, line, halves, half)
                 _onto_second(gradient, given + line.result, line, half, halves, out, j * widths[1] + line.second)
 
 
@@ -252,8 +265,7 @@ def products(first, second, rows, order, offsets, plan, halves, half_rows, out, 
                 line = plan[c]
                 for k in range(offsets[target], offsets[target + 1]):
                     row = order[k]
-                    other = rows[row, 1] * widths[1] + line.second
-                    _half(second, other, line.second_channels, line.first_by_total, line.angular, halves, half)
+                    _half_of_second(second, rows[row, 1] * widths[1], line, halves, half)
                     begin, result = rows[row, 0] * widths[0] + line.first, target * widths[2] + line.result
                     _outer(first, begin, line, half, halves, out, result, k > offsets[target])
 

@@ -3,9 +3,10 @@
 With a trilinear form ``T(g, a, b) = sum g[M, q1, q2] C[m1, m2, M] a[m1, q1] b[m2, q2]`` the product is dT/dg and its
 gradients are dT/da and dT/db, linear in two of the three arguments each. Two operators give all derivatives.
 
-Factors and products are rows of packed blocks. A coupling is nine whole numbers: where in a row the block
-(2 l1 + 1, q1) of the first factor begins, q1, l1; the same for the second; L, where the product begins, and how far its
-rows M lie apart (more than q1 q2 where several products share the channels of one block).
+Factors and products are rows of packed blocks. A coupling is ten whole numbers: where in a row the block
+(2 l1 + 1, q1) of the first factor begins, q1, l1, how far its rows m1 lie apart (more than q1 for a part of a block);
+where the block of the second begins, q2, l2; L, where the product begins, and how far its rows M lie apart (more than
+q1 q2 where several products share the channels of one block).
 """
 
 from collections.abc import Sequence
@@ -25,11 +26,12 @@ _NUMBERS_AT_ONCE = 1 << 25
 
 
 class Coupling(NamedTuple):
-    """One product of two blocks, the nine numbers of the module's description."""
+    """One product of two blocks, the ten numbers of the module's description."""
 
     first: int
     first_channels: int
     first_angular: int
+    first_stride: int
     second: int
     second_channels: int
     second_angular: int
@@ -91,7 +93,7 @@ def _products_reference(
     n_rows = _n_rows(first, first_index, second_index, target_index)
     for rows1, rows2, targets in _row_blocks(first_index, second_index, target_index, n_rows, _numbers_per_row(lines)):
         for line in lines:
-            a = _block(first, line.first, line.first_channels, line.first_angular)[rows1]
+            a = _block(first, line.first, line.first_channels, line.first_angular, line.first_stride)[rows1]
             b = _block(second, line.second, line.second_channels, line.second_angular)[rows2]
             half = torch.einsum("mnM,snr->smMr", _coefficients(line, first), b).flatten(2)
             product = (a.transpose(1, 2) @ half).unflatten(2, (2 * line.angular + 1, -1)).transpose(1, 2).flatten(2)
@@ -129,20 +131,21 @@ def _gradients_reference(
             if want_first:
                 b = _block(second, line.second, line.second_channels, line.second_angular)[rows2]
                 half = torch.einsum("mnM,snr->smMr", coefficients, b)
-                _add(on_first, rows1, torch.einsum("sMqr,smMr->smq", given, half), line.first)
+                block = _block(on_first, line.first, line.first_channels, line.first_angular, line.first_stride)
+                _add(block, rows1, torch.einsum("sMqr,smMr->smq", given, half))
             if want_second:
-                a = _block(first, line.first, line.first_channels, line.first_angular)[rows1]
+                a = _block(first, line.first, line.first_channels, line.first_angular, line.first_stride)[rows1]
                 half = torch.einsum("mnM,smq->snMq", coefficients, a)
-                _add(on_second, rows2, torch.einsum("sMqr,snMq->snr", given, half), line.second)
+                block = _block(on_second, line.second, line.second_channels, line.second_angular)
+                _add(block, rows2, torch.einsum("sMqr,snMq->snr", given, half))
     return on_first, on_second
 
 
-def _add(out: torch.Tensor, rows: torch.Tensor | slice, block: torch.Tensor, begin: int) -> None:
-    columns = out[:, begin : begin + block[0].numel()] if len(block) else out[:, :0]
+def _add(block: torch.Tensor, rows: torch.Tensor | slice, values: torch.Tensor) -> None:
     if isinstance(rows, slice):
-        columns[rows] += block.reshape(len(block), columns.shape[1])
+        block[rows] += values
     else:
-        columns.index_add_(0, rows, block.reshape(len(block), columns.shape[1]))
+        block.index_add_(0, rows, values)
 
 
 @lru_cache(maxsize=256)

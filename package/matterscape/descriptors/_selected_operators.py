@@ -47,7 +47,7 @@ def _gradients_reference(
 def _terms(l1: int, l2: int, angular: int, axes: tuple[int, int, int], dtype: str) -> kernels.Terms:
     """Coefficients with the orders of (m1, m2, M) in the sequence of ``axes``, sorted by the first of them."""
     table = clebsch_gordan(l1, l2, angular).transpose(axes)
-    order, y, z = np.nonzero(table)
+    order, y, z = (np.ascontiguousarray(index) for index in np.nonzero(table))
     starts = np.searchsorted(order, np.arange(len(table) + 1))
     return kernels.Terms(starts, y, z, table[order, y, z].astype(dtype))
 
@@ -56,12 +56,16 @@ def _sizes(first, second, angular):
     return (first.shape[1], second.shape[1], 2 * angular + 1), (first.shape[2], second.shape[2]), len(first)
 
 
+def _sides(pairs):
+    """Channels of the first and of the second factor."""
+    return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
+
+
 def _products_body(first, second, pairs, angular):
     out = np.empty((len(first), 2 * angular + 1, len(pairs)), first.dtype)
     terms = _terms(_angular(first), _angular(second), angular, (2, 0, 1), first.dtype.name)
-    kernels.products(
-        first.reshape(-1), second.reshape(-1), pairs, terms, *_sizes(first, second, angular), out.reshape(-1)
-    )
+    flat = first.reshape(-1), second.reshape(-1)
+    kernels.products(*flat, *_sides(pairs), terms, *_sizes(first, second, angular), out.reshape(-1))
     return out
 
 
@@ -70,9 +74,8 @@ def _gradients_body(gradient, first, second, pairs, angular):
     by_first, by_second = (_terms(*triple, axes, first.dtype.name) for axes in ((0, 1, 2), (1, 0, 2)))
     on_first, on_second = np.zeros_like(first), np.zeros_like(second)
     flat = (array.reshape(-1) for array in (gradient, first, second))
-    kernels.gradients(
-        *flat, pairs, by_first, by_second, *_sizes(first, second, angular), on_first.reshape(-1), on_second.reshape(-1)
-    )
+    outputs = on_first.reshape(-1), on_second.reshape(-1)
+    kernels.gradients(*flat, *_sides(pairs), by_first, by_second, *_sizes(first, second, angular), *outputs)
     return on_first, on_second
 
 

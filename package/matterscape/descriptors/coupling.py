@@ -63,7 +63,7 @@ def couple(
     check_triangle(angular, l1, l2)
     indices, n_rows = checked_rows(len(first), len(second), first_index, second_index, target_index, n_targets)
     q1, q2 = first.shape[2], second.shape[2]
-    coupling = [0, q1, l1, 0, q2, l2, angular, 0, q1 * q2]
+    coupling = [0, q1, l1, q1, 0, q2, l2, angular, 0, q1 * q2]
     columns = (2 * angular + 1) * q1 * q2
     result = products(first.flatten(1), second.flatten(1), *indices, coupling, n_rows, columns)
     return result.unflatten(1, (2 * angular + 1, q1 * q2))

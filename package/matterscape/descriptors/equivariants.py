@@ -330,13 +330,27 @@ def product(
         first.n_samples, second.n_samples, first_index, second_index, target_index, n_targets
     )
     plan = _plan(tuple(first.channels.items()), tuple(second.channels.items()), largest, wanted)
-    if not plan.channels:
+    if not plan.factors:
         raise ValueError(
             f"only is {only!r} up to max_angular {largest}; accepted are blocks that the factors couple to"
         )
+    return _planned(first, second, plan, indices, n_rows)
+
+
+def _planned(first: Equivariants, second: Equivariants, plan: "_Plan", indices: tuple, n_rows: int) -> Equivariants:
+    """The product of a plan."""
     packed = products(first.packed, second.packed, *indices, plan.numbers, n_rows, plan.n_columns)
     sources = (first._labels, first.channels), (second._labels, second.channels)
     return Equivariants.from_packed(packed, plan.channels, partial(_product_labels, *sources, plan.factors))
+
+
+class _Piece(NamedTuple):
+    """Neighbouring channels of one block whose last factor has one degree; of any degree where that is -1."""
+
+    key: Key
+    start: int
+    count: int
+    last_angular: int = -1
 
 
 class _Plan(NamedTuple):
@@ -344,7 +358,8 @@ class _Plan(NamedTuple):
 
     numbers: list[int]
     channels: dict[Key, int]
-    factors: dict[Key, list[tuple[Key, Key]]]
+    factors: dict[Key, list[tuple[_Piece, Key]]]
+    pieces: tuple[_Piece, ...]  # of the product, by the degree of the second factor
     n_columns: int
 
 
@@ -354,30 +369,36 @@ def _plan(
     second: tuple[tuple[Key, int], ...],
     max_angular: int,
     only: frozenset[Key] | None,
+    pieces: tuple[_Piece, ...] = (),
 ) -> _Plan:
-    """Which blocks couple to which, from the channels of the factors."""
+    """Which blocks couple to which; ``pieces`` of the first factor only to degrees from their last one on."""
     places, factors = [], {}
     for channels in (first, second):
         widths = [(2 * l + 1) * count for (_, l), count in channels]
         places.append({key: (sum(widths[:i]), count) for i, (key, count) in enumerate(channels)})
-    for one, two in product_of(places[0], places[1]):
-        for angular in range(abs(one[1] - two[1]), min(one[1] + two[1], max_angular) + 1):
-            key = one[0] * two[0] * (-1) ** (one[1] + two[1] + angular), angular
-            if only is None or key in only:
-                factors.setdefault(key, []).append((one, two))
+    for piece, two in product_of(pieces or [_Piece(key, 0, count) for key, count in first], places[1]):
+        (s1, l1), (s2, l2) = piece.key, two
+        for angular in range(abs(l1 - l2), min(l1 + l2, max_angular) + 1):
+            key = s1 * s2 * (-1) ** (l1 + l2 + angular), angular
+            if (only is None or key in only) and piece.last_angular <= l2:
+                factors.setdefault(key, []).append((piece, two))
     factors = {key: factors[key] for key in sorted_keys(factors)}
-    numbers, counts, begin = [], {}, 0
+    numbers, counts, result_pieces, begin = [], {}, [], 0
     for key, sources in factors.items():
-        counts[key] = sum(places[0][one][1] * places[1][two][1] for one, two in sources)
+        total = sum(piece.count * places[1][two][1] for piece, two in sources)
         channel = 0
-        for one, two in sources:
-            (begin1, count1), (begin2, count2) = places[0][one], places[1][two]
+        for piece, two in sources:
+            (begin1, stride1), (begin2, count2) = places[0][piece.key], places[1][two]
             numbers += Coupling(
-                begin1, count1, one[1], begin2, count2, two[1], key[1], begin + channel, counts[key]
-            )  # fmt: skip
-            channel += count1 * count2
-        begin += (2 * key[1] + 1) * counts[key]
-    return _Plan(numbers, counts, factors, begin)
+                *(begin1 + piece.start, piece.count, piece.key[1], stride1),
+                *(begin2, count2, two[1]),
+                *(key[1], begin + channel, total),
+            )
+            result_pieces.append(_Piece(key, channel, piece.count * count2, two[1]))
+            channel += piece.count * count2
+        counts[key] = total
+        begin += (2 * key[1] + 1) * total
+    return _Plan(numbers, counts, factors, tuple(result_pieces), begin)
 
 
 def _resolved(labels: Labels | Callable[[], Labels] | None, channels: Mapping[Key, int]) -> Labels:
@@ -400,17 +421,18 @@ def _density_labels(channels: np.ndarray | None, n_channels: int, angular: int) 
 def _product_labels(
     first: tuple[Labels | Callable[[], Labels] | None, Mapping[Key, int]],
     second: tuple[Labels | Callable[[], Labels] | None, Mapping[Key, int]],
-    factors: Mapping[Key, list[tuple[Key, Key]]],
+    factors: Mapping[Key, list[tuple[_Piece, Key]]],
 ) -> Labels:
     """Labels of a product from those of its factors; the factors of the second are numbered on."""
     labels1, labels2 = _resolved(*first), _resolved(*second)
 
-    def combined(one: Key, two: Key) -> np.ndarray:
-        a, b = np.repeat(labels1[one], len(labels2[two])), np.tile(labels2[two], len(labels1[one]))
+    def combined(piece: _Piece, two: Key) -> np.ndarray:
+        ours = labels1[piece.key][piece.start : piece.start + piece.count]
+        a, b = np.repeat(ours, len(labels2[two])), np.tile(labels2[two], len(ours))
         n_first, n_second = (sum(name.startswith("l_") for name in part.dtype.names) for part in (a, b))
         columns = {name: a[name] for name in a.dtype.names}
         if n_first > 1:
-            columns[f"k_{n_first}"] = np.full(len(a), one[1])
+            columns[f"k_{n_first}"] = np.full(len(a), piece.key[1])
         columns |= {_numbered_on(name, n_first): b[name] for name in b.dtype.names}
         if n_second > 1:
             columns[f"k_{n_first + 1}_{n_first + n_second}"] = np.full(len(a), two[1])
@@ -436,6 +458,7 @@ def correlations(
     max_angular: int | None = None,
     *,
     invariants_only: bool = False,
+    sorted_degrees: bool = False,
 ) -> list[Equivariants]:
     """Correlations of a density of all orders up to one, by recursion.
 
@@ -449,6 +472,10 @@ def correlations(
         invariants too.
     invariants_only : bool
         Whether only the scalars and pseudoscalars of the last order are made.
+    sorted_degrees : bool
+        Whether only channels with l_1 <= l_2 <= ... are made. They span the same space if no degree is left out by
+        ``max_angular``; their squares do not add up to those of the density. Channels are sorted by the block of order
+        nu - 1, its channels' last degree, then the degree that is added.
 
     Returns
     -------
@@ -461,8 +488,14 @@ def correlations(
     """
     check_whole("order", order, 1)
     first = density if isinstance(density, Equivariants) else Equivariants.from_density(density)
-    result = [first]
+    result, pieces = [first], ()
+    if sorted_degrees:
+        pieces = tuple(_Piece(key, 0, count, key[1]) for key, count in first.channels.items())
     for step in range(2, order + 1):
-        only = [(1, 0), (-1, 0)] if invariants_only and step == order else None
-        result.append(product(result[-1], first, max_angular, only=only))
+        only = frozenset([(1, 0), (-1, 0)]) if invariants_only and step == order else None
+        before = result[-1]
+        largest = before.max_angular + first.max_angular if max_angular is None else max_angular
+        plan = _plan(tuple(before.channels.items()), tuple(first.channels.items()), largest, only, pieces)
+        result.append(_planned(before, first, plan, (None, None, None), first.n_samples))
+        pieces = plan.pieces if sorted_degrees else ()
     return result

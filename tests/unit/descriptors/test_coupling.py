@@ -71,7 +71,7 @@ def test_kernels_equal_their_references(with_rows, dtype, tolerance):
     first, second = (_random(5, (2 * l + 1) * q, dtype=dtype, seed=l) for l, q in ((l1, q1), (l2, q2)))
     indices = [ROWS[f"{name}_index"] for name in ("first", "second", "target")] if with_rows else [None] * 3
     n_targets, columns = 6 if with_rows else 5, (2 * angular + 1) * q1 * q2
-    coupling = [0, q1, l1, 0, q2, l2, angular, 0, q1 * q2]
+    coupling = [0, q1, l1, q1, 0, q2, l2, angular, 0, q1 * q2]
     gradient = _random(n_targets, columns, dtype=dtype, seed=9)
     for operator, arguments in (
         (operators.products, (first, second, *indices, coupling, n_targets, columns)),
@@ -82,7 +82,7 @@ def test_kernels_equal_their_references(with_rows, dtype, tolerance):
 
 
 def test_reference_works_in_pieces(monkeypatch):
-    arguments = (_random(40, 15), _random(40, 6), None, None, None, [0, 3, 2, 0, 2, 1, 2, 0, 6], 40, 30)
+    arguments = (_random(40, 15), _random(40, 6), None, None, None, [0, 3, 2, 3, 0, 2, 1, 2, 0, 6], 40, 30)
     whole = operators.products.reference(*arguments)
     monkeypatch.setattr(operators, "_NUMBERS_AT_ONCE", 1000)
     assert torch.equal(operators.products.reference(*arguments), whole)
@@ -108,7 +108,7 @@ def test_training_on_gradients_needs_no_second_derivatives_of_the_factors():
     weights = _random(4, seed=3).requires_grad_()
 
     def gradient_of_loss(slope):
-        return torch.autograd.grad(slope.pow(2).sum(), weights)[0]
+        return torch.autograd.grad(slope.pow(2).sum(), weights, retain_graph=True)[0]
 
     def slopes():
         return torch.autograd.grad((couple(first, second, 1) @ weights).sum(), (first, second), create_graph=True)
@@ -122,7 +122,7 @@ def test_training_on_gradients_needs_no_second_derivatives_of_the_factors():
 def test_operators_pass_the_checks_of_torch():
     first, second = _random(5, 9, seed=1).requires_grad_(), _random(4, 10, seed=2).requires_grad_()
     indices = [ROWS[f"{name}_index"] for name in ("first", "second", "target")]
-    arguments = (first, second, *indices, [0, 3, 1, 0, 2, 2, 2, 0, 6], 6, 30)
+    arguments = (first, second, *indices, [0, 3, 1, 3, 0, 2, 2, 2, 0, 6], 6, 30)
     torch.library.opcheck(operators.products.torch_operator, arguments)
     pairs = torch.tensor([[0, 1], [2, 0]])
     torch.library.opcheck(

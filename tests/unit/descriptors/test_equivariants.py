@@ -9,7 +9,8 @@ from ase import Atoms
 from scipy.spatial.transform import Rotation
 
 from matterscape.basis import CustomRadialBasis, LaplacianEigenstates, ShiftedCosine
-from matterscape.descriptors import SphericalExpansion
+from matterscape.descriptors import SphericalExpansion, equivariants
+from matterscape.descriptors._coupling_operators import product_gradients, products
 from matterscape.descriptors.counting import multiplicity
 from matterscape.descriptors.equivariants import Equivariants, concatenated, correlations, product
 from matterscape.descriptors.pair_expansion import expand_pairs
@@ -132,6 +133,54 @@ def test_ranks_are_multiplicities(channels, order, n_samples):
         assert np.linalg.matrix_rank(uncapped.invariants(sigma).numpy()) == expected
         if order < 4:  # the cap on the degree does not lower the rank yet
             assert np.linalg.matrix_rank(capped.invariants(sigma).numpy()) == expected
+
+
+@pytest.mark.parametrize("channels, order", [((3, 2), 3), ((2, 1, 1), 3), ((1, 1, 1), 4)])
+def test_sorted_degrees_span_the_same_space(channels, order):
+    density = _random(250, channels)
+    every, few = correlations(density, order), correlations(density, order, sorted_degrees=True)
+    for step in range(1, order):
+        labels = few[step].labels
+        for key, block in few[step].items():
+            degrees = np.stack([labels[key][f"l_{i + 1}"] for i in range(step + 1)])
+            assert (np.diff(degrees, axis=0) >= 0).all()
+            # the same numbers as among all of them
+            names = list(labels[key].dtype.names)
+            place = {label: column for column, label in enumerate(every[step].labels[key][names].tolist())}
+            columns = [place[label] for label in labels[key].tolist()]
+            torch.testing.assert_close(block, every[step][key][:, :, columns], rtol=1e-12, atol=1e-13)
+        for sigma, expected in zip((1, -1), multiplicity(channels, step + 1, 0)):
+            values = few[step].invariants(sigma).numpy()
+            assert np.linalg.matrix_rank(values, tol=1e-8) == expected if values.size else expected == 0
+    assert few[-1].packed.shape[1] < 0.6 * every[-1].packed.shape[1]
+
+
+def test_derivatives_of_sorted_degrees():
+    density = torch.randn(2, 4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).requires_grad_()
+
+    def invariants(density):
+        return correlations(density, 3, invariants_only=True, sorted_degrees=True)[-1].packed
+
+    assert torch.autograd.gradcheck(invariants, density) and torch.autograd.gradgradcheck(invariants, density)
+
+
+def test_reference_body_with_parts_of_blocks():
+    """Parts of blocks occur in the plan of sorted degrees only."""
+    density = _random(3, (2, 3, 1))
+    first = correlations(density, 2, sorted_degrees=True)[-1]
+    pieces = equivariants._plan(
+        tuple(density.channels.items()),
+        tuple(density.channels.items()),
+        4,
+        None,
+        tuple(equivariants._Piece(key, 0, count, key[1]) for key, count in density.channels.items()),
+    ).pieces
+    plan = equivariants._plan(tuple(first.channels.items()), tuple(density.channels.items()), 6, None, pieces)
+    arguments = first.packed, density.packed, None, None, None, plan.numbers, 3, plan.n_columns
+    torch.testing.assert_close(products(*arguments), products.reference(*arguments))
+    gradient = torch.randn(3, plan.n_columns, dtype=torch.float64)
+    arguments = gradient, first.packed, density.packed, None, None, None, plan.numbers, True, True
+    torch.testing.assert_close(product_gradients(*arguments), product_gradients.reference(*arguments))
 
 
 def test_ranks_of_equivariants_are_multiplicities():
