@@ -20,8 +20,8 @@ from lab_browser import (  # noqa: E402
 pytestmark = pytest.mark.browser
 
 NAME = "studies/2307.09370-harmonic-divergence.ipynb"
-STUDIES = ("plateau", "haydock", "law", "main", "limits", "anharmonic", "modes")  # in their order
-PLATEAU, HAYDOCK, LAW, MAIN, LIMITS, ANHARMONIC, MODES = range(len(STUDIES))
+STUDIES = ("plateau", "haydock", "glasses", "law", "main", "limits", "anharmonic", "modes", "sites")  # in their order
+PLATEAU, HAYDOCK, GLASSES, LAW, MAIN, LIMITS, ANHARMONIC, MODES, SITES = range(len(STUDIES))
 RIGHT = {
     "exercise-1-answer": """
 def my_integral(eta, quartic):
@@ -60,7 +60,9 @@ def notebook(browser, lab):
 def test_everything_is_drawn(notebook, pictures):
     assert notebook.locator(".matterscape-study").count() == len(STUDIES)
     check_drawn(notebook, ".matterscape-curve", 40)
-    assert colours(notebook.locator(".matterscape-map")) > 60
+    for which in range(2):
+        assert colours(notebook.locator(".matterscape-map").nth(which)) > 60
+    notebook.wait_for_selector(".chemiscope-structure canvas", state="attached", timeout=120_000)
     assert colours(notebook.locator(".matterscape-atoms")) > 60
     for which, name in enumerate(STUDIES):
         study(notebook, which).screenshot(path=pictures / f"study-2307-09370-{name}.png")
@@ -87,8 +89,13 @@ def test_the_fraction_grows(notebook, pictures):
 
 def test_springs_and_silicon(notebook, pictures):
     study(notebook, LAW).locator("select").first.select_option("springs")
-    wait_python(notebook, "'reduced' in law_plot.x_label and float(law_study.readouts['p, transverse'].text) > 3.5")
+    exponent = "float(law_study.readouts['p, transverse'].text.split()[0])"
+    wait_python(notebook, f"'reduced' in law_plot.x_label and {exponent} < 4.25")
     study(notebook, LAW).screenshot(path=pictures / "study-2307-09370-law-springs.png")
+    study(notebook, LAW).locator("select").nth(1).select_option("local exponent")
+    wait_python(notebook, "ratio_plot.y_label == 'local exponent'")
+    notebook.wait_for_timeout(500)
+    study(notebook, LAW).screenshot(path=pictures / "study-2307-09370-law-exponents.png")
 
 
 def test_anharmonicity_makes_it_finite(notebook, pictures):
@@ -104,11 +111,25 @@ def test_anharmonicity_makes_it_finite(notebook, pictures):
 
 
 def test_a_point_of_the_map_is_a_mode(notebook):
-    notebook.locator(".matterscape-map").scroll_into_view_if_needed()
+    points = notebook.locator(".matterscape-map").first
+    points.scroll_into_view_if_needed()
     before = python(notebook, "modes_view.chosen")
-    x, y = notebook.locator(".matterscape-map").evaluate("(node, k) => node.pointPosition(k)", 900)
+    x, y = points.evaluate("(node, k) => node.pointPosition(k)", 900)
     notebook.mouse.click(x, y)
     wait_python(notebook, f"modes_view.chosen != {before}")
+
+
+def test_a_point_of_the_other_map_is_a_site(notebook):
+    points = study(notebook, SITES).locator(".matterscape-map")
+    points.scroll_into_view_if_needed()
+    x, y = points.evaluate("(node, k) => node.pointPosition(k)", 123)
+    notebook.mouse.click(x, y)
+    wait_python(notebook, "site_map.active is not None and site_pane.atom == site_map.active")
+
+
+def test_silica_has_gaps(notebook):
+    scatter = [f"float(glasses_study.readouts['coefficients scatter by, {name}'].text)" for name in ("a-Si", "a-SiO2")]
+    assert python(notebook, f"{scatter[1]} > 1.3 * {scatter[0]}")
 
 
 @pytest.mark.parametrize("cell", RIGHT)
