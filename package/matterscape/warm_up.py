@@ -9,6 +9,7 @@ def main() -> None:
     """Run each kernel of the package on a small input, values and derivatives, in double and single precision."""
     start = time.perf_counter()
     _descriptors()
+    _equivariants()
     _potentials()
     _dynamics()
     _ensembles()
@@ -37,6 +38,25 @@ def _descriptors() -> None:
         (gradient,) = torch.autograd.grad(spherical_harmonics(vectors, 2).sum(), vectors, create_graph=True)
         gradient.square().sum().backward()
         spherical_harmonics_with_gradients(vectors.detach(), 2)
+
+
+def _equivariants() -> None:
+    from matterscape.descriptors.coupling import couple_selected
+    from matterscape.descriptors.equivariants import correlations, product
+    from matterscape.descriptors.tensor_basis import maximally_coupled
+
+    rows = torch.tensor([0, 1, 1])
+    for dtype in (torch.float64, torch.float32):
+        density = torch.linspace(0.1, 1.0, 72, dtype=dtype).reshape(2, 9, 4).requires_grad_()
+        of_order = correlations(density, 2, 2)
+        messages = product(of_order[1], of_order[0], 2, first_index=rows, second_index=rows, target_index=rows)
+        chosen = couple_selected(of_order[0][1, 1], of_order[0][1, 2], [(0, 1), (2, 3)], 1)
+        total = messages.packed.sum() + of_order[1].packed.square().sum() + chosen.square().sum()
+        (gradient,) = torch.autograd.grad(total, density, create_graph=True)
+        gradient.square().sum().backward()
+        vectors = torch.eye(3, dtype=dtype).repeat(2, 1, 1).requires_grad_()
+        (gradient,) = torch.autograd.grad(maximally_coupled(vectors, 2).square().sum(), vectors, create_graph=True)
+        gradient.square().sum().backward()
 
 
 def _potentials() -> None:
