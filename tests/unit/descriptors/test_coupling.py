@@ -34,7 +34,7 @@ def _dense(first, second, angular):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-13), (torch.float32, 1e-5)])
-@pytest.mark.parametrize("channels", [(1, 1), (3, 2), (5, 11), (8, 16)])
+@pytest.mark.parametrize("channels", [(1, 1), (7, 2), (5, 11)])
 def test_equals_dense_definition(dtype, tolerance, channels):
     for l1, l2, angular in ClebschGordan(4):
         first = _random(9, 2 * l1 + 1, channels[0], dtype=dtype, seed=1)
@@ -89,18 +89,17 @@ def test_reference_works_in_pieces(monkeypatch):
 
 
 @pytest.mark.parametrize("rows", [{}, ROWS], ids=["row by row", "any rows"])
-@pytest.mark.parametrize("angular", [1, 2, 3])
+@pytest.mark.parametrize("angular", [1, 2])
 def test_derivatives_of_all_orders(rows, angular):
-    first = _random(5, 5, 3, seed=7).requires_grad_()
-    second = _random(4 if rows else 5, 3, 2, seed=8).requires_grad_()
+    first = _random(5, 5, 2, seed=7).requires_grad_()
+    second = _random(4 if rows else 5, 3, 1, seed=8).requires_grad_()
 
     def product(first, second):
         return couple(first, second, angular, **rows)
 
-    assert torch.autograd.gradcheck(product, (first, second))
-    assert torch.autograd.gradgradcheck(product, (first, second))
-    assert torch.autograd.gradgradcheck(lambda first: product(first, second.detach()), first)
-    assert torch.autograd.gradgradcheck(lambda second: product(first.detach(), second), second)
+    assert torch.autograd.gradcheck(product, (first, second), fast_mode=True)
+    for one, two in ((first, second), (first.detach(), second), (first, second.detach())):
+        assert torch.autograd.gradgradcheck(product, (one, two), fast_mode=True)
 
 
 def test_training_on_gradients_needs_no_second_derivatives_of_the_factors():
@@ -123,11 +122,11 @@ def test_operators_pass_the_checks_of_torch():
     first, second = _random(5, 9, seed=1).requires_grad_(), _random(4, 10, seed=2).requires_grad_()
     indices = [ROWS[f"{name}_index"] for name in ("first", "second", "target")]
     arguments = (first, second, *indices, [0, 3, 1, 3, 0, 2, 2, 2, 0, 6], 6, 30)
-    torch.library.opcheck(operators.products.torch_operator, arguments)
+    checks = {"test_utils": ("test_schema", "test_autograd_registration", "test_faketensor")}
+    torch.library.opcheck(operators.products.torch_operator, arguments, **checks)
     pairs = torch.tensor([[0, 1], [2, 0]])
-    torch.library.opcheck(
-        selected.selected_products.torch_operator, (first.view(5, 3, 3)[:4], second.view(4, 5, 2), pairs, 2)
-    )
+    blocks = first.view(5, 3, 3)[:4], second.view(4, 5, 2)
+    torch.library.opcheck(selected.selected_products.torch_operator, (*blocks, pairs, 2), **checks)
 
 
 @pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread only")
@@ -163,7 +162,7 @@ def test_selected_pairs_are_columns_of_the_product(n_pairs):
         )
 
 
-@pytest.mark.parametrize("angular", [1, 2, 3])
+@pytest.mark.parametrize("angular", [1, 2])
 def test_derivatives_of_selected_pairs(angular):
     first, second = _random(3, 5, 3, seed=1).requires_grad_(), _random(3, 3, 2, seed=2).requires_grad_()
     pairs = torch.tensor([[0, 1], [2, 0], [0, 0], [2, 0]])
@@ -171,8 +170,8 @@ def test_derivatives_of_selected_pairs(angular):
     def products(first, second):
         return couple_selected(first, second, pairs, angular)
 
-    assert torch.autograd.gradcheck(products, (first, second))
-    assert torch.autograd.gradgradcheck(products, (first, second))
+    assert torch.autograd.gradcheck(products, (first, second), fast_mode=True)
+    assert torch.autograd.gradgradcheck(products, (first, second), fast_mode=True)
 
 
 def test_empty_batch():
