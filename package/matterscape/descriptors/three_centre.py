@@ -21,7 +21,7 @@ from matterscape.descriptors.pair_expansion import expand_pairs
 from matterscape.structures import Pairs, Structures
 
 NUMBERS_IN_BLOCK = 2**24  # of the largest intermediate tensor: 128 MiB in float64
-NARROWEST = 1e-6  # least variance of a principal component, relative to the largest
+NARROWEST = 1e-9  # least variance of a principal component, relative to the largest
 INVARIANTS = [(1, 0), (-1, 0)]
 
 
@@ -228,9 +228,10 @@ def _environments(
 
 @dataclass(frozen=True)
 class TripletPCA:
-    """Principal components of three-centre features, of both parities, with unit variance.
+    """Principal components of three-centre features, of both parities; the mean variance of those kept is one.
 
-    Scalars are centred; pseudoscalars are not, as those of a mirror image have the opposite sign.
+    Scalars are centred; pseudoscalars are not, as those of a mirror image have the opposite sign. Components are not
+    whitened: what hardly varies would be as loud as what does.
 
     Attributes
     ----------
@@ -264,7 +265,7 @@ class TripletPCA:
         expansion, structures, centres
             As for :func:`three_centre`.
         n_even, n_odd : int
-            How many components are kept, at most; those with less than 1e-6 of the largest variance are not.
+            How many components are kept, at most; those with less than 1e-9 of the largest variance are not.
 
         Returns
         -------
@@ -289,8 +290,8 @@ class TripletPCA:
         columns = found.even.shape[1]
         mean = total[:columns] / count
         covariance = squares[:columns, :columns] / count - torch.outer(mean, mean)
-        even, even_share = _whitening(covariance, int(n_even))
-        odd, odd_share = _whitening(squares[columns:, columns:] / count, int(n_odd))
+        even, even_share = _components(covariance, int(n_even))
+        odd, odd_share = _components(squares[columns:, columns:] / count, int(n_odd))
         return cls(even, odd, mean @ even, (even_share, odd_share))
 
     def _of(self, environments: _Environments) -> tuple[torch.Tensor, torch.Tensor]:
@@ -327,11 +328,11 @@ def _padded(rows: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
     return torch.cat([rows, rows.new_zeros(1, *rows.shape[1:])])[slots]
 
 
-def _whitening(covariance: torch.Tensor, n_components: int) -> tuple[torch.Tensor, float]:
-    """Principal directions (F, f) over the root of their variance, and the share of the variance that they have."""
+def _components(covariance: torch.Tensor, most: int) -> tuple[torch.Tensor, float]:
+    """Principal directions (F, f) over the root of their mean variance, and the share of all variance in them."""
     values, vectors = (part.flip(-1) for part in torch.linalg.eigh(covariance))
     total = float(values.sum())
-    kept = values[:n_components] > NARROWEST * values[:1].clamp_min(torch.finfo(values.dtype).tiny)
-    values, vectors = values[:n_components][kept], vectors[:, :n_components][:, kept]
+    kept = values[:most] > NARROWEST * values[:1].clamp_min(torch.finfo(values.dtype).tiny)
+    values, vectors = values[:most][kept], vectors[:, :most][:, kept]
     signs = torch.where(vectors.gather(0, vectors.abs().argmax(0, keepdim=True)) < 0, -1.0, 1.0)
-    return signs * vectors / values.sqrt(), float(values.sum()) / total if total > 0 else 1.0
+    return signs * vectors / values.mean().sqrt(), float(values.sum()) / total if total > 0 else 1.0

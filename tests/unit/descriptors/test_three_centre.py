@@ -231,9 +231,11 @@ def test_projection_equals_features_times_components(rings):
     )
     torch.testing.assert_close(found.even, features.even @ projection.even - projection.shift, rtol=0, atol=1e-11)
     torch.testing.assert_close(found.odd, features.odd @ projection.odd, rtol=0, atol=1e-11)
-    n = len(found)
-    torch.testing.assert_close(found.even.T @ found.even / n, torch.eye(20, dtype=torch.float64), rtol=0, atol=1e-8)
-    torch.testing.assert_close(found.odd.T @ found.odd / n, torch.eye(7, dtype=torch.float64), rtol=0, atol=1e-8)
+    for values in (found.even, found.odd):
+        covariance = values.T @ values / len(found)
+        assert float(covariance.trace()) == pytest.approx(values.shape[1])
+        assert (covariance.diag().diff() <= 1e-12).all()  # descending
+        torch.testing.assert_close(covariance, covariance.diag().diag(), rtol=0, atol=1e-8)
     assert found.even.mean(dim=0).abs().max() < 1e-9
     singular = torch.linalg.svdvals(features.even - features.even.mean(dim=0)).square()
     assert projection.explained[0] == pytest.approx(float(singular[:20].sum() / singular.sum()), abs=1e-9)
